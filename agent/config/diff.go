@@ -1,0 +1,105 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Diff says what a reload changes.
+type Diff struct {
+	Live    []string `json:"live"`    // options applied at once
+	Restart []string `json:"restart"` // options that hold only after a restart
+	Added   []Peer   `json:"-"`       // peers that are new or have other addresses
+	Removed []Peer   `json:"-"`       // peers that are gone or have other addresses
+}
+
+// Empty reports whether nothing changes.
+func (d Diff) Empty() bool {
+	return len(d.Live) == 0 && len(d.Restart) == 0 && len(d.Added) == 0 && len(d.Removed) == 0
+}
+
+// Compare returns what is to be done to get from one configuration to another.
+func Compare(from, to Config) Diff {
+	var d Diff
+	for _, o := range mainOptions {
+		if o.name == "passphrase" {
+			if from.Passphrase != to.Passphrase {
+				d.Restart = append(d.Restart, o.name)
+			}
+			continue
+		}
+		if slices.Equal(o.get(&from), o.get(&to)) {
+			continue
+		}
+		if o.live {
+			d.Live = append(d.Live, o.name)
+		} else {
+			d.Restart = append(d.Restart, o.name)
+		}
+	}
+	d.Removed = missing(from.Peers, to.Peers)
+	d.Added = missing(to.Peers, from.Peers)
+	if len(d.Added)+len(d.Removed) > 0 {
+		d.Live = append(d.Live, "peer")
+	}
+	return d
+}
+
+// missing returns the peers of a that b does not have just so.
+func missing(a, b []Peer) []Peer {
+	var out []Peer
+	for _, p := range a {
+		if !slices.ContainsFunc(b, func(q Peer) bool {
+			return p.Node == q.Node && slices.Equal(p.Addresses, q.Addresses)
+		}) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// WithLive returns running with the live options and peers of next; what needs
+// a restart stays as it is.
+func WithLive(running, next Config) Config {
+	running.Interfaces, running.Exclude = next.Interfaces, next.Exclude
+	running.LogLevel = next.LogLevel
+	running.MaxNeighbours = next.MaxNeighbours
+	running.TrustedGateways = next.TrustedGateways
+	running.Peers = next.Peers
+	return running
+}
+
+// File returns the configuration in full as a UCI file, secrets hidden.
+func (c *Config) File() File {
+	main := Section{Type: "globalnet", Name: "main"}
+	for _, o := range mainOptions {
+		for _, v := range o.get(c) {
+			main.Options = append(main.Options, Option{Name: o.name, Value: v, List: o.list})
+		}
+	}
+	f := File{Sections: []Section{main}}
+	for _, p := range c.Peers {
+		s := Section{Type: "peer", Options: []Option{{Name: "node", Value: p.Node.String()}}}
+		for _, a := range p.Addresses {
+			s.Options = append(s.Options, Option{Name: "address", Value: a.String(), List: true})
+		}
+		f.Sections = append(f.Sections, s)
+	}
+	return f
+}
+
+// String names the configuration without its content.
+func (d Diff) String() string {
+	if d.Empty() {
+		return "no change"
+	}
+	var parts []string
+	if len(d.Live) > 0 {
+		parts = append(parts, "applied: "+strings.Join(d.Live, ", "))
+	}
+	if len(d.Restart) > 0 {
+		parts = append(parts, fmt.Sprintf("after a restart: %s", strings.Join(d.Restart, ", ")))
+	}
+	return strings.Join(parts, "; ")
+}

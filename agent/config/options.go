@@ -1,0 +1,276 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"globalnet/internal/identity"
+)
+
+// Defaults of the numbers. The paths' are in reader.paths.
+const (
+	DefaultNetwork        = "globalnet"
+	DefaultListenPort     = 18245
+	DefaultMaxNeighbours  = 32
+	DefaultHelloInterval  = 4 * time.Second
+	DefaultUpdateInterval = 16 * time.Second
+)
+
+// DefaultPortRange is one range, so that one firewall rule opens it.
+var DefaultPortRange = PortRange{18250, 18313}
+
+// option is a row of the table that reading, showing and comparing share.
+type option struct {
+	name string
+	list bool
+	live bool // a reload applies it; else a restart is needed
+	set  func(r *reader, c *Config, value string) error
+	get  func(c *Config) []string
+}
+
+// mainOptions are the options of `config globalnet`, in the order of reference.uci.
+var mainOptions = []option{
+	{name: "network", set: setNetwork, get: func(c *Config) []string { return one(c.Network) }},
+	{name: "passphrase", set: setPassphrase, get: func(c *Config) []string { return one(c.Passphrase.String()) }},
+	{name: "passphrase_file", set: setPassphraseFile, get: func(*Config) []string { return nil }},
+	{name: "interface", list: true, live: true, set: setInterface, get: func(c *Config) []string { return c.Interfaces }},
+	{name: "exclude", list: true, live: true, set: setExclude, get: func(c *Config) []string { return c.Exclude }},
+	{name: "listen_port", set: setListenPort, get: func(c *Config) []string { return one(int(c.ListenPort)) }},
+	{name: "port_range", set: setPortRange, get: func(c *Config) []string { return one(c.PortRange) }},
+	{name: "identity", set: setPath(func(c *Config) *string { return &c.Identity }), get: func(c *Config) []string { return one(c.Identity) }},
+	{name: "state_dir", set: setPath(func(c *Config) *string { return &c.StateDir }), get: func(c *Config) []string { return one(c.StateDir) }},
+	{name: "socket", set: setPath(func(c *Config) *string { return &c.Socket }), get: func(c *Config) []string { return one(c.Socket) }},
+	{name: "log_level", live: true, set: setLogLevel, get: func(c *Config) []string { return one(strings.ToLower(c.LogLevel.String())) }},
+	{name: "wireguard", set: setWireGuard, get: func(c *Config) []string { return one(c.WireGuard) }},
+	{name: "memory", set: setMemory, get: func(c *Config) []string { return one(c.Memory) }},
+	{name: "max_neighbours", live: true, set: setMaxNeighbours, get: func(c *Config) []string { return one(c.MaxNeighbours) }},
+	{
+		name: "hello_interval",
+		set:  setSeconds(func(c *Config) *time.Duration { return &c.HelloInterval }),
+		get:  func(c *Config) []string { return one(c.HelloInterval.Seconds()) },
+	},
+	{
+		name: "update_interval",
+		set:  setSeconds(func(c *Config) *time.Duration { return &c.UpdateInterval }),
+		get:  func(c *Config) []string { return one(c.UpdateInterval.Seconds()) },
+	},
+	{name: "trusted_gateway", list: true, live: true, set: setTrustedGateway, get: trustedGateways},
+}
+
+// peerOptions are the options of `config peer`, for names; readPeer reads them.
+var peerOptions = []string{"node", "address", "enabled"}
+
+func one[T any](v T) []string {
+	if s := fmt.Sprint(v); s != "" {
+		return []string{s}
+	}
+	return nil
+}
+
+func setNetwork(_ *reader, c *Config, v string) error {
+	if len(v) < 1 || len(v) > 64 {
+		return fmt.Errorf("network name of %d bytes: want 1 to 64", len(v))
+	}
+	if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }) {
+		return fmt.Errorf("network name %q: no control characters", v)
+	}
+	c.Network = v
+	return nil
+}
+
+func setPassphrase(r *reader, c *Config, v string) error {
+	if r.passphrase != "" {
+		return fmt.Errorf("%s gives the passphrase already: want one of the two", r.passphrase)
+	}
+	r.passphrase = "passphrase"
+	return r.checkPassphrase(c, v)
+}
+
+func setPassphraseFile(r *reader, c *Config, v string) error {
+	if r.passphrase != "" {
+		return fmt.Errorf("%s gives the passphrase already: want one of the two", r.passphrase)
+	}
+	r.passphrase = "passphrase_file"
+	text, err := readSecret(r.abs(v))
+	if err != nil {
+		return err
+	}
+	return r.checkPassphrase(c, text)
+}
+
+// checkPassphrase never repeats the value in an error.
+func (r *reader) checkPassphrase(c *Config, v string) error {
+	if len(v) < 8 || len(v) > 256 {
+		return fmt.Errorf("passphrase of %d bytes: want 8 to 256", len(v))
+	}
+	c.Passphrase = NewSecret(v)
+	return nil
+}
+
+func setInterface(_ *reader, c *Config, v string) error { return addPattern(&c.Interfaces, v) }
+func setExclude(_ *reader, c *Config, v string) error   { return addPattern(&c.Exclude, v) }
+
+func addPattern(to *[]string, v string) error {
+	if _, err := path.Match(v, ""); err != nil || v == "" || len(v) > 64 || strings.ContainsAny(v, " /\t\n") {
+		return fmt.Errorf("%q is no interface name or pattern: want one such as wlan0, eth* or mesh[0-3]", v)
+	}
+	*to = append(*to, v)
+	return nil
+}
+
+func parsePort(v string) (uint16, error) {
+	n, err := strconv.ParseUint(v, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("%q is no port: want 1 to 65535", v)
+	}
+	return uint16(n), nil
+}
+
+func setListenPort(_ *reader, c *Config, v string) (err error) {
+	c.ListenPort, err = parsePort(v)
+	return err
+}
+
+func setPortRange(_ *reader, c *Config, v string) error {
+	first, last, ok := strings.Cut(v, "-")
+	a, err1 := parsePort(first)
+	b, err2 := parsePort(last)
+	if !ok || err1 != nil || err2 != nil {
+		return fmt.Errorf("%q is no port range: want one such as %s", v, DefaultPortRange)
+	}
+	if n := int(b) - int(a) + 1; n < 4 {
+		return fmt.Errorf("port range %s has %d ports: want 4 or more, each neighbour takes one", v, max(n, 0))
+	}
+	c.PortRange = PortRange{a, b}
+	return nil
+}
+
+func setPath(field func(*Config) *string) func(*reader, *Config, string) error {
+	return func(r *reader, c *Config, v string) error {
+		if v == "" || strings.ContainsRune(v, 0) {
+			return fmt.Errorf("%q is no path", v)
+		}
+		*field(c) = r.abs(v)
+		return nil
+	}
+}
+
+func setLogLevel(_ *reader, c *Config, v string) error {
+	switch v {
+	case "debug", "info", "warn", "error":
+		return c.LogLevel.UnmarshalText([]byte(v))
+	}
+	return fmt.Errorf("%q: want debug, info, warn or error", v)
+}
+
+func setWireGuard(_ *reader, c *Config, v string) error {
+	switch w := WireGuard(v); w {
+	case WireGuardAuto, WireGuardKernel, WireGuardUser:
+		c.WireGuard = w
+		return nil
+	}
+	return fmt.Errorf("%q: want auto, kernel or user", v)
+}
+
+func setMemory(_ *reader, c *Config, v string) error {
+	switch m := Memory(v); m {
+	case MemoryAuto, MemorySmall, MemoryLarge:
+		c.Memory = m
+		return nil
+	}
+	return fmt.Errorf("%q: want auto, small or large", v)
+}
+
+func setMaxNeighbours(_ *reader, c *Config, v string) error {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > 1000 {
+		return fmt.Errorf("%q: want a number from 1 to 1000", v)
+	}
+	c.MaxNeighbours = n
+	return nil
+}
+
+// setSeconds takes what a Babel interval can say: centiseconds in 16 bits.
+func setSeconds(field func(*Config) *time.Duration) func(*reader, *Config, string) error {
+	return func(_ *reader, c *Config, v string) error {
+		n, err := strconv.ParseFloat(v, 64)
+		if err != nil || !(n >= 0.1 && n <= 600) {
+			return fmt.Errorf("%q: want seconds, 0.1 to 600", v)
+		}
+		*field(c) = time.Duration(n*100+0.5) * 10 * time.Millisecond
+		return nil
+	}
+}
+
+func setTrustedGateway(_ *reader, c *Config, v string) error {
+	id, err := identity.ParseNodeID(v)
+	if err != nil {
+		return err
+	}
+	c.TrustedGateways = append(c.TrustedGateways, id)
+	return nil
+}
+
+func trustedGateways(c *Config) []string {
+	var ids []string
+	for _, id := range c.TrustedGateways {
+		ids = append(ids, id.String())
+	}
+	return ids
+}
+
+// ParseAddress reads "host:port", with brackets around an IPv6 address; without
+// a port it is DefaultListenPort.
+func ParseAddress(v string) (Address, error) {
+	a := Address{Host: v, Port: DefaultListenPort}
+	_, err := netip.ParseAddr(v)
+	if i := strings.LastIndexByte(v, ':'); err != nil && i >= 0 && !strings.HasSuffix(v, "]") {
+		a.Host = v[:i]
+		if a.Port, err = parsePort(v[i+1:]); err != nil {
+			return Address{}, err
+		}
+	}
+	if inner, ok := strings.CutPrefix(a.Host, "["); ok {
+		a.Host = strings.TrimSuffix(inner, "]")
+		if !strings.Contains(a.Host, ":") {
+			return Address{}, fmt.Errorf("%q: no IPv6 address between the brackets", v)
+		}
+	} else if a.Host != v && strings.Contains(a.Host, ":") {
+		return Address{}, fmt.Errorf("%q: put an IPv6 address with a port in brackets, as in [2001:db8::1]:18245", v)
+	}
+	if ip, err := netip.ParseAddr(a.Host); err == nil {
+		if ip = ip.Unmap(); ip.IsUnspecified() || ip.IsMulticast() {
+			return Address{}, fmt.Errorf("%q is the address of no single machine", v)
+		}
+		a.Host = ip.String()
+	} else if !isHostname(a.Host) {
+		return Address{}, fmt.Errorf("%q: want an IP address or a name, and :port", v)
+	}
+	return a, nil
+}
+
+func isHostname(s string) bool {
+	s = strings.TrimSuffix(s, ".")
+	if len(s) > 253 {
+		return false
+	}
+	digits := true // 1.2.3 is a mistyped address, not a name
+	for label := range strings.SplitSeq(s, ".") {
+		if len(label) < 1 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			c := label[i]
+			letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c == '-' || c == '_'
+			if !letter && (c < '0' || c > '9') {
+				return false
+			}
+			digits = digits && !letter
+		}
+	}
+	return !digits
+}

@@ -1,0 +1,288 @@
+// Package control is the agent's control API: HTTP and JSON on a Unix socket
+// that only its owner can open. docs/protocols/control.md describes it.
+//
+// The server holds no state of its own; everything comes from the Agent it is given.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"globalnet/agent/config"
+	"globalnet/mesh"
+)
+
+// Agent is what the API shows and steers.
+type Agent interface {
+	// Status returns a copy of the state.
+	Status(ctx context.Context) (mesh.Status, error)
+	// Reload reads the configuration again and applies it; on an error the old one stays.
+	Reload(ctx context.Context) (config.Diff, error)
+}
+
+// Bounds of the server: whoever can open the socket is trusted, but may be a
+// broken script.
+const (
+	maxConnections = 32
+	maxHeader      = 8 << 10
+	maxBody        = 1 << 10
+	requestTime    = 10 * time.Second
+	idleTime       = 30 * time.Second
+	closeTime      = 2 * time.Second
+)
+
+// ErrInUse says that another agent answers on the socket.
+var ErrInUse = errors.New("another agent is running on this socket")
+
+// Run serves agent on a Unix socket at path until ctx ends; it returns nil then,
+// with the socket removed and no request under way.
+func Run(ctx context.Context, path string, agent Agent, log *slog.Logger) error {
+	l, err := Listen(ctx, path)
+	if err != nil {
+		return err
+	}
+	return Serve(ctx, l, agent, log)
+}
+
+// Listen opens the socket with mode 0600; its folder is made with 0700 if it is
+// missing. A socket that nobody serves any more is replaced; for one that
+// somebody does, the error is ErrInUse. Anything else at path is left alone.
+func Listen(ctx context.Context, path string) (net.Listener, error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the folder of the control socket: %w", err)
+	}
+	unlock, err := lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("locking the folder of the control socket: %w", err)
+	}
+	defer unlock()
+	if err := removeStale(ctx, path); err != nil {
+		return nil, err
+	}
+	// The socket is bound under another name, given its mode, and then moved: at
+	// no moment can others open it.
+	temporary := filepath.Join(dir, fmt.Sprintf(".s%d", os.Getpid()))
+	os.Remove(temporary)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("opening the control socket: %w", err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err = os.Chmod(temporary, 0o600); err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		l.Close()
+		os.Remove(temporary)
+		return nil, fmt.Errorf("opening the control socket: %w", err)
+	}
+	return newListener(l, path)
+}
+
+// lock keeps two agents that start at once from taking each other's socket for a
+// stale one. The lock is on the folder, so no file is left behind.
+func lock(dir string) (unlock func(), err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return func() { d.Close() }, nil
+}
+
+func removeStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking at the control socket: %w", err)
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("control socket: %s exists and is no socket: move it away", path)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err == nil {
+		conn.Close()
+		return fmt.Errorf("control socket %s: %w", path, ErrInUse)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("control socket %s: %w", path, err)
+	}
+	return os.Remove(path)
+}
+
+// listener bounds the connections and removes the socket at Close, unless
+// another agent has put its own there meanwhile.
+type listener struct {
+	*net.UnixListener
+	path  string
+	inode uint64
+	slots chan struct{}
+}
+
+func newListener(l *net.UnixListener, path string) (*listener, error) {
+	inode, err := inodeOf(path)
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("opening the control socket: %w", err)
+	}
+	return &listener{l, path, inode, make(chan struct{}, maxConnections)}, nil
+}
+
+func inodeOf(path string) (uint64, error) {
+	var st syscall.Stat_t
+	if err := syscall.Lstat(path, &st); err != nil {
+		return 0, err
+	}
+	return uint64(st.Ino), nil
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.UnixListener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return &slotConn{Conn: conn, release: l.slots}, nil
+		default:
+			conn.Close()
+		}
+	}
+}
+
+func (l *listener) Close() error {
+	if inode, err := inodeOf(l.path); err == nil && inode == l.inode {
+		os.Remove(l.path)
+	}
+	return l.UnixListener.Close()
+}
+
+// Serve answers on l until ctx ends, and closes it.
+func Serve(ctx context.Context, l net.Listener, agent Agent, log *slog.Logger) error {
+	s := &http.Server{
+		Handler:           Handler(agent),
+		ReadTimeout:       requestTime,
+		WriteTimeout:      2 * requestTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: requestTime,
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	select {
+	case err := <-served:
+		s.Close()
+		return fmt.Errorf("serving the control socket: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	if s.Shutdown(grace) != nil {
+		s.Close()
+	}
+	<-served
+	return nil
+}
+
+// Handler is the API without its socket.
+func Handler(agent Agent) http.Handler {
+	a := api{agent}
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/status", a.view(func(s mesh.Status) any { return s }))
+	mux.Handle("GET /v1/neighbours", a.view(func(s mesh.Status) any { return orEmpty(s.Neighbours) }))
+	mux.Handle("GET /v1/routes", a.view(func(s mesh.Status) any { return orEmpty(s.Routes) }))
+	mux.Handle("GET /v1/counters", a.view(func(s mesh.Status) any { return s.Counters }))
+	mux.HandleFunc("POST /v1/reload", a.reload)
+	mux.HandleFunc("/", a.unknown)
+	return http.TimeoutHandler(limitBody(mux), requestTime, `{"code":"timeout","error":"the agent did not answer in time","hint":"is the machine overloaded?"}`)
+}
+
+func limitBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			fail(w, http.StatusRequestEntityTooLarge, Error{Code: "too_large", Message: "request body is too large"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type api struct{ agent Agent }
+
+func (a api) view(of func(mesh.Status) any) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := a.agent.Status(r.Context())
+		if err != nil {
+			fail(w, http.StatusServiceUnavailable, Error{Code: "unavailable", Message: err.Error(), Hint: "the agent is starting or stopping: try again"})
+			return
+		}
+		answer(w, http.StatusOK, of(s))
+	})
+}
+
+func (a api) reload(w http.ResponseWriter, r *http.Request) {
+	d, err := a.agent.Reload(r.Context())
+	if err != nil {
+		fail(w, http.StatusUnprocessableEntity, Error{Code: "bad_config", Message: err.Error(), Hint: "nothing was changed; mend the file and reload again"})
+		return
+	}
+	answer(w, http.StatusOK, Reloaded{Live: orEmpty(d.Live), Restart: orEmpty(d.Restart)})
+}
+
+// unknown is told apart from a wrong method by trying the other one.
+func (a api) unknown(w http.ResponseWriter, r *http.Request) {
+	for _, p := range []string{"/v1/status", "/v1/neighbours", "/v1/routes", "/v1/counters", "/v1/reload"} {
+		if r.URL.Path == p {
+			method := http.MethodGet
+			if p == "/v1/reload" {
+				method = http.MethodPost
+			}
+			w.Header().Set("Allow", method)
+			fail(w, http.StatusMethodNotAllowed, Error{Code: "bad_method", Message: "method not allowed", Hint: "use " + method})
+			return
+		}
+	}
+	fail(w, http.StatusNotFound, Error{Code: "not_found", Message: "no such resource", Hint: "see docs/protocols/control.md; agent and command may be of different versions"})
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"code":"internal","error":"the answer cannot be encoded","hint":""}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write(append(body, '\n'))
+}
+
+func fail(w http.ResponseWriter, status int, e Error) { answer(w, status, e) }
+
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
