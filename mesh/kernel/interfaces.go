@@ -1,0 +1,69 @@
+package kernel
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"globalnet/mesh"
+)
+
+// Interfaces implements mesh.Kernel.
+func (k *Kernel) Interfaces(ctx context.Context) ([]mesh.Interface, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	links, err := listLinks()
+	if err != nil {
+		return nil, explain(err)
+	}
+	var addrs []netlink.Addr
+	err = retryDump(func() (err error) {
+		addrs, err = netlink.AddrList(nil, netlink.FAMILY_ALL)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing addresses: %w", explain(err))
+	}
+	usable := make(map[int][]netip.Prefix)
+	for _, a := range addrs {
+		if a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) == 0 {
+			usable[a.LinkIndex] = append(usable[a.LinkIndex], prefixOf(a.IPNet))
+		}
+	}
+	var out []mesh.Interface
+	for _, l := range links {
+		a := l.Attrs()
+		if strings.HasPrefix(a.Name, mesh.LinkPrefix) {
+			continue
+		}
+		out = append(out, mesh.Interface{
+			Index:     a.Index,
+			Name:      a.Name,
+			Up:        a.Flags&net.FlagUp != 0 && a.Flags&net.FlagRunning != 0,
+			Multicast: a.Flags&net.FlagMulticast != 0,
+			Loopback:  a.Flags&net.FlagLoopback != 0,
+			Radio:     a.Alias == RadioAlias || isRadio(a.Name),
+			MTU:       a.MTU,
+			Addresses: usable[a.Index],
+		})
+	}
+	return out, nil
+}
+
+// isRadio tells whether an interface is 802.11: by phy80211, or by the wireless
+// directory of drivers that have no cfg80211.
+func isRadio(ifname string) bool {
+	for _, entry := range []string{"phy80211", "wireless"} {
+		if _, err := os.Stat("/sys/class/net/" + ifname + "/" + entry); err == nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,4 @@
+package kernel
+
+// watchStations watches the radios.
+func (w *watcher) watchStations() {}
