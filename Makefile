@@ -1,0 +1,89 @@
+# GlobalNet. `make` alone lists what there is.
+
+GO       ?= go
+TAGS     := nethttpomithttp2
+LDFLAGS  := -s -w
+BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags $(TAGS) -ldflags "$(LDFLAGS)"
+FUZZTIME ?= 1m
+PKG      ?= ./...
+TARGETS  := mips mipsle arm5 arm6 arm7 arm64 amd64 386
+
+export GOFLAGS ?= -buildvcs=false
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test race lint fuzz lab interop cover bench compare build-all sizes vm check clean \
+	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: bin/globalnet bin/lab ## build the workstation binaries into bin/
+
+bin/globalnet bin/lab:
+	$(BUILD) -o $@ ./cmd/$(@F)
+
+run: build ## start a neighbourhood of five routers and watch it (ONCE=1: end when all reach all)
+	bin/lab run $(if $(ONCE),--once) $(if $(FILE),$(FILE))
+
+test: ## run the tests (LAB=required: fail where a privilege is missing)
+	$(GO) test -tags $(TAGS) $(PKG)
+
+race: ## run the tests with the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(PKG)
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
+	$(GO) vet -tags $(TAGS) $(PKG)
+	$(GO) tool staticcheck -tags $(TAGS) $(PKG)
+
+fuzz: ## run every fuzzer for FUZZTIME (1m)
+	$(GO) run ./internal/tools/fuzz -time $(FUZZTIME)
+
+lab: build ## run the tests that need namespaces, and fail where they are forbidden
+	LAB=required $(GO) test -tags $(TAGS) ./lab/... ./mesh/... ./agent/...
+
+interop: build ## run the tests against babeld, avahi and tshark
+	LAB=required $(GO) test -tags $(TAGS) -run 'Interop' ./...
+
+cover: ## show the coverage of each function, and the sum
+	@mkdir -p dist
+	$(GO) test -tags $(TAGS) -coverpkg=./... -coverprofile=dist/cover.out $(PKG)
+	$(GO) tool cover -func=dist/cover.out
+
+bench: build ## measure the mesh, one JSON object
+	bin/lab bench mesh -json
+
+compare: build ## measure beside babeld and yggdrasil
+	bin/lab bench compare
+
+build-all: $(TARGETS:%=dist/globalnet-%) ## cross-compile the router binary for all architectures
+
+dist/globalnet-mips:   export GOARCH = mips
+dist/globalnet-mips:   export GOMIPS = softfloat
+dist/globalnet-mipsle: export GOARCH = mipsle
+dist/globalnet-mipsle: export GOMIPS = softfloat
+dist/globalnet-arm5:   export GOARCH = arm
+dist/globalnet-arm5:   export GOARM = 5
+dist/globalnet-arm6:   export GOARCH = arm
+dist/globalnet-arm6:   export GOARM = 6
+dist/globalnet-arm7:   export GOARCH = arm
+dist/globalnet-arm7:   export GOARM = 7
+dist/globalnet-arm64:  export GOARCH = arm64
+dist/globalnet-amd64:  export GOARCH = amd64
+dist/globalnet-386:    export GOARCH = 386
+
+$(TARGETS:%=dist/globalnet-%): export GOOS = linux
+$(TARGETS:%=dist/globalnet-%):
+	$(BUILD) -o $@ ./cmd/globalnet
+
+sizes: ## print the size of each router binary against its budget (after build-all)
+	$(GO) run ./internal/tools/sizes $(TARGETS:%=dist/globalnet-%)
+
+vm: ## laboratories in virtual machines (not there yet)
+	@echo "make vm: the virtual machines come with the OpenWrt image" >&2; exit 1
+
+check: ## what continuous integration runs
+	.ci/run
+
+clean: ## remove what was built
+	rm -rf bin dist
