@@ -19,6 +19,7 @@ type Options struct {
 	ConfigPath string // read again by Reload
 	Config     config.Config
 	Log        *slog.Logger
+	Level      *slog.LevelVar // set by Reload; may be nil
 	Kernel     mesh.Kernel
 }
 
@@ -59,6 +60,9 @@ func (a *Agent) Reload(context.Context) (config.Diff, error) {
 	defer a.mu.Unlock()
 	d := config.Compare(a.config, next)
 	a.config = config.WithLive(a.config, next)
+	if a.o.Level != nil {
+		a.o.Level.Set(next.LogLevel)
+	}
 	return d, nil
 }
 

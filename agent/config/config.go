@@ -98,7 +98,7 @@ type Memory string
 
 // Values of option memory.
 const (
-	MemoryAuto  Memory = "auto" // small below 512 MiB of RAM
+	MemoryAuto  Memory = "auto" // small below 256 MiB of RAM
 	MemorySmall Memory = "small"
 	MemoryLarge Memory = "large"
 )

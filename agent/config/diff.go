@@ -65,6 +65,7 @@ func WithLive(running, next Config) Config {
 	running.Interfaces, running.Exclude = next.Interfaces, next.Exclude
 	running.LogLevel = next.LogLevel
 	running.MaxNeighbours = next.MaxNeighbours
+	running.HelloInterval, running.UpdateInterval = next.HelloInterval, next.UpdateInterval
 	running.TrustedGateways = next.TrustedGateways
 	running.Peers = next.Peers
 	return running

@@ -50,11 +50,13 @@ var mainOptions = []option{
 	{name: "max_neighbours", live: true, set: setMaxNeighbours, get: func(c *Config) []string { return one(c.MaxNeighbours) }},
 	{
 		name: "hello_interval",
+		live: true,
 		set:  setSeconds(func(c *Config) *time.Duration { return &c.HelloInterval }),
 		get:  func(c *Config) []string { return one(c.HelloInterval.Seconds()) },
 	},
 	{
 		name: "update_interval",
+		live: true,
 		set:  setSeconds(func(c *Config) *time.Duration { return &c.UpdateInterval }),
 		get:  func(c *Config) []string { return one(c.UpdateInterval.Seconds()) },
 	},
