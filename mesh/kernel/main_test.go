@@ -1,0 +1,9 @@
+package kernel_test
+
+import (
+	"testing"
+
+	"globalnet/mesh/kernel/kerneltest"
+)
+
+func TestMain(m *testing.M) { kerneltest.Main(m) }
