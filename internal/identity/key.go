@@ -122,13 +122,21 @@ func LoadOrCreate(path string) (*Identity, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return i, err
 	}
-	if i, err = Generate(); err != nil {
+	i, err = Create(path)
+	if errors.Is(err, os.ErrExist) { // another process was first
+		return Load(path)
+	}
+	return i, err
+}
+
+// Create makes a new identity and writes it to path; what is there already is
+// left as it is, and the error is os.ErrExist.
+func Create(path string) (*Identity, error) {
+	i, err := Generate()
+	if err != nil {
 		return nil, err
 	}
 	if err := i.create(path); err != nil {
-		if errors.Is(err, os.ErrExist) { // another process was first
-			return Load(path)
-		}
 		return nil, fmt.Errorf("writing identity: %w", err)
 	}
 	return i, nil

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+)
+
+// commands is the table of commands, in the order of `globalnet help`. It is a
+// function because help is in the table and reads it.
+func commands() []command {
+	return []command{
+		{
+			name: "run", flags: "config", run: runAgent,
+			summary: "Run the agent until SIGTERM or SIGINT; SIGHUP reloads the configuration.",
+			detail:  "Without a configuration file it runs with the defaults. Log lines go to stderr.\nIt needs CAP_NET_ADMIN: root, or a network namespace of its own.",
+			example: "globalnet run\nglobalnet run --config ./globalnet.uci",
+		},
+		{
+			name: "status", flags: "json config socket", run: showStatus,
+			summary: "Is it working? A verdict, the neighbours, and the next step.",
+			example: "globalnet status\nglobalnet status --json --socket /var/run/globalnet/globalnet.sock",
+		},
+		{
+			name: "neighbours", flags: "json config socket", run: showNeighbours,
+			summary: "List the nodes one hop away and the links to them.",
+			example: "globalnet neighbours\nglobalnet neighbours --json",
+		},
+		{
+			name: "routes", flags: "json config socket", run: showRoutes,
+			summary: "List the routes; * marks those in use.",
+			example: "globalnet routes\nglobalnet routes --json",
+		},
+		{
+			name: "peers", flags: "json config socket", run: showPeers,
+			summary: "List the links over the internet and through the mesh, and how many nodes are known.",
+			example: "globalnet peers\nglobalnet peers --json",
+		},
+		{
+			name: "counters", flags: "json config socket", run: showCounters,
+			summary: "Show what was done and what was refused, in numbers.",
+			example: "globalnet counters\nglobalnet counters --json",
+		},
+		{
+			name: "reload", flags: "json config socket", run: reload,
+			summary: "Make the agent read its configuration again.",
+			detail:  "Links that need not change stay up. What holds only after a restart is named.",
+			example: "globalnet reload",
+		},
+		{
+			name: "key show", flags: "json config identity", run: keyShow,
+			summary: "Show the NodeID and the addresses of this node's key.",
+			detail:  "The secret part of the key is never printed.",
+			example: "globalnet key show\nglobalnet key show --identity ./identity.key --json",
+		},
+		{
+			name: "key new", flags: "json config identity", run: keyNew,
+			summary: "Make a new key where there is none.",
+			detail:  "A key file that exists is never overwritten: move it away first.",
+			example: "globalnet key new\nglobalnet key new --identity ./identity.key",
+		},
+		{
+			name: "key address", args: "[NODEID]", most: 1, flags: "json config identity", run: keyAddress,
+			summary: "Print the mesh address of a NodeID, or of this node.",
+			example: "globalnet key address\nping $(globalnet key address)",
+		},
+		{
+			name: "config check", args: "[FILE]", most: 1, flags: "json config", run: configCheck,
+			summary: "Check a configuration file; say each line that is wrong or has no effect.",
+			example: "globalnet config check\nglobalnet config check ./globalnet.uci",
+		},
+		{
+			name: "config show", args: "[FILE]", most: 1, flags: "json config", run: configShow,
+			summary: "Print the configuration with every default filled in, secrets hidden.",
+			example: "globalnet config show\nglobalnet config show ./globalnet.uci --json",
+		},
+		{
+			name: "cleanup", flags: "json config socket", run: cleanup,
+			summary: "Remove the interfaces, routes and rules that an agent left that was killed.",
+			detail:  "It refuses while an agent is running. Every start of the agent does the same.",
+			example: "globalnet cleanup",
+		},
+		{
+			name: "version", flags: "json", run: showVersion,
+			summary: "Print the version and how the binary was built.",
+			example: "globalnet version\nglobalnet version --json",
+		},
+		{
+			name: "help", args: "[COMMAND]", most: 2, run: help,
+			summary: "List the commands, or explain one.",
+			example: "globalnet help\nglobalnet help config check",
+		},
+	}
+}
+
+func help(_ context.Context, in *invocation) error {
+	if len(in.args) > 0 {
+		c, rest, err := find(in.args)
+		if err == nil && len(rest) > 0 {
+			err = fmt.Errorf("no command %q; `globalnet help` lists them", strings.Join(in.args, " "))
+		}
+		if err != nil {
+			return usageError{err}
+		}
+		c.usage(in.stdout)
+		return nil
+	}
+	fmt.Fprintf(in.stdout, "GlobalNet: a network of routers that nobody owns.\n\nusage: globalnet COMMAND [flags]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(in.stdout, "  %-13s %s\n", c.name, c.summary)
+	}
+	fmt.Fprintf(in.stdout, "\n`globalnet COMMAND --help` explains one, with examples.\n%s\n", exitCodes)
+	return nil
+}
+
+// version is set by the Makefile to what git describes.
+var version = "unknown"
+
+type versionInfo struct {
+	Version string            `json:"version"`
+	Go      string            `json:"go"`
+	OS      string            `json:"os"`
+	Arch    string            `json:"arch"`
+	Modules map[string]string `json:"modules,omitempty"`
+}
+
+func showVersion(_ context.Context, in *invocation) error {
+	v := versionInfo{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v.Modules = make(map[string]string)
+		for _, m := range info.Deps {
+			v.Modules[m.Path] = m.Version
+		}
+	}
+	if in.json {
+		return in.printJSON(v)
+	}
+	_, err := fmt.Fprintf(in.stdout, "globalnet %s (%s, %s/%s)\n", v.Version, v.Go, v.OS, v.Arch)
+	return err
+}
