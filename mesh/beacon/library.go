@@ -30,7 +30,7 @@ func openResponder(ifc *net.Interface, c4, c6 *net.UDPConn, a *announcement, g *
 	if c6 != nil {
 		p6 = ipv6.NewPacketConn(c6)
 	}
-	return mdns.NewServer(p4, p6,
+	options := []mdns.ServerOption{
 		mdns.WithName(ifc.Name),
 		mdns.WithInterfaces(*ifc),
 		mdns.WithLocalNames(a.tag.String()+".local"),
@@ -47,7 +47,11 @@ func openResponder(ifc *net.Interface, c4, c6 *net.UDPConn, a *announcement, g *
 		mdns.WithResponseTTL(recordTTL),
 		mdns.WithCacheRefresh(false),
 		mdns.WithLoggerFactory(g),
-	)
+	}
+	if len(a.addrs) == 1 { // else it looks for an address of the other family at each question
+		options = append(options, mdns.WithLocalAddress(a.addrs[0].AsSlice()))
+	}
+	return mdns.NewServer(p4, p6, options...)
 }
 
 // A gate stands between the library and what strangers send it. The library
