@@ -189,6 +189,9 @@ func Default() Config {
 // Load reads the file at name. Warnings have no effect on the result; an error
 // joins one *Problem for each wrong value.
 func Load(name string) (Config, []*Problem, error) {
+	if name == "" {
+		return Config{}, nil, errors.New("reading configuration: there is no file, the agent runs with the defaults")
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return Config{}, nil, fmt.Errorf("reading configuration: %w", err)
