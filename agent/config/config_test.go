@@ -182,6 +182,13 @@ func TestAllErrorsAreReported(t *testing.T) {
 	}
 }
 
+func TestProblemsAreBounded(t *testing.T) {
+	_, warnings, err := Parse("f", []byte(main0+strings.Repeat("option memory x\noption a b\n", 1000)))
+	if n := strings.Count(err.Error(), "\n") + 1; n != maxProblems || len(warnings) != maxProblems {
+		t.Errorf("%d errors and %d warnings", n, len(warnings))
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	tests := []struct{ text, want string }{
 		{main0 + "option listenport 5", "f:2: listenport: not a known option, has no effect; did you mean listen_port?"},

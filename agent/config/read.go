@@ -38,11 +38,20 @@ type reader struct {
 	errs       []error
 }
 
+// maxProblems bounds what is said about one file.
+const maxProblems = 50
+
 func (r *reader) warn(line int, option, format string, args ...any) {
+	if len(r.warnings) == maxProblems {
+		return
+	}
 	r.warnings = append(r.warnings, &Problem{r.file, line, option, fmt.Sprintf(format, args...)})
 }
 
 func (r *reader) fail(line int, option, format string, args ...any) {
+	if len(r.errs) == maxProblems {
+		return
+	}
 	r.errs = append(r.errs, &Problem{r.file, line, option, fmt.Sprintf(format, args...)})
 }
 

@@ -210,12 +210,16 @@ func Handler(agent Agent) http.Handler {
 	a := api{agent}
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/status", a.view(func(s mesh.Status) any { return s }))
-	mux.Handle("GET /v1/neighbours", a.view(func(s mesh.Status) any { return orEmpty(s.Neighbours) }))
-	mux.Handle("GET /v1/routes", a.view(func(s mesh.Status) any { return orEmpty(s.Routes) }))
+	mux.Handle("GET /v1/neighbours", a.view(func(s mesh.Status) any { return s.Neighbours }))
+	mux.Handle("GET /v1/routes", a.view(func(s mesh.Status) any { return s.Routes }))
 	mux.Handle("GET /v1/counters", a.view(func(s mesh.Status) any { return s.Counters }))
 	mux.HandleFunc("POST /v1/reload", a.reload)
 	mux.HandleFunc("/", a.unknown)
-	return http.TimeoutHandler(limitBody(mux), requestTime, `{"code":"timeout","error":"the agent did not answer in time","hint":"is the machine overloaded?"}`)
+	timed := http.TimeoutHandler(limitBody(mux), requestTime, `{"code":"timeout","error":"the agent did not answer in time","hint":"is the machine overloaded?"}`)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		timed.ServeHTTP(w, r)
+	})
 }
 
 func limitBody(next http.Handler) http.Handler {
@@ -238,7 +242,7 @@ func (a api) view(of func(mesh.Status) any) http.Handler {
 			fail(w, http.StatusServiceUnavailable, Error{Code: "unavailable", Message: err.Error(), Hint: "the agent is starting or stopping: try again"})
 			return
 		}
-		answer(w, http.StatusOK, of(s))
+		answer(w, http.StatusOK, of(withLists(s)))
 	})
 }
 
@@ -272,13 +276,23 @@ func answer(w http.ResponseWriter, status int, v any) {
 	if err != nil {
 		status, body = http.StatusInternalServerError, []byte(`{"code":"internal","error":"the answer cannot be encoded","hint":""}`)
 	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	w.Write(append(body, '\n'))
 }
 
 func fail(w http.ResponseWriter, status int, e Error) { answer(w, status, e) }
+
+// withLists makes what is empty an empty list in JSON, never null.
+func withLists(s mesh.Status) mesh.Status {
+	s.Interfaces = orEmpty(s.Interfaces)
+	s.Neighbours = orEmpty(s.Neighbours)
+	s.Routes = orEmpty(s.Routes)
+	if s.Counters == nil {
+		s.Counters = map[string]uint64{}
+	}
+	return s
+}
 
 func orEmpty[T any](s []T) []T {
 	if s == nil {

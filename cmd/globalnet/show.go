@@ -167,9 +167,6 @@ func showCounters(ctx context.Context, in *invocation) error {
 	for _, name := range slices.Sorted(maps.Keys(s.Counters)) {
 		t = append(t, []string{name, fmt.Sprint(s.Counters[name])})
 	}
-	if s.Counters == nil {
-		s.Counters = map[string]uint64{}
-	}
 	return in.list(s.Counters, len(t), "nothing counted yet", t)
 }
 
