@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -49,7 +50,7 @@ func (k *Kernel) Interfaces(ctx context.Context) ([]mesh.Interface, error) {
 			Up:        a.Flags&net.FlagUp != 0 && a.Flags&net.FlagRunning != 0,
 			Multicast: a.Flags&net.FlagMulticast != 0,
 			Loopback:  a.Flags&net.FlagLoopback != 0,
-			Radio:     a.Alias == RadioAlias || isRadio(a.Name),
+			Radio:     a.Alias == RadioAlias || isRadio(a.Name, a.Index),
 			MTU:       a.MTU,
 			Addresses: usable[a.Index],
 		})
@@ -57,12 +58,17 @@ func (k *Kernel) Interfaces(ctx context.Context) ([]mesh.Interface, error) {
 	return out, nil
 }
 
+// sysfs shows the interfaces of the namespace it was mounted in.
+const sysfs = "/sys/class/net/"
+
 // isRadio tells whether an interface is 802.11: by phy80211, or by the wireless
 // directory of drivers that have no cfg80211.
-func isRadio(ifname string) bool {
+func isRadio(ifname string, index int) bool {
 	for _, entry := range []string{"phy80211", "wireless"} {
-		if _, err := os.Stat("/sys/class/net/" + ifname + "/" + entry); err == nil {
-			return true
+		if _, err := os.Stat(sysfs + ifname + "/" + entry); err == nil {
+			// It may be one of another namespace that has the same name.
+			b, err := os.ReadFile(sysfs + ifname + "/ifindex")
+			return err == nil && strings.TrimSpace(string(b)) == strconv.Itoa(index)
 		}
 	}
 	return false

@@ -108,7 +108,7 @@ func (k *Kernel) changeUserspace(d *device, l mesh.LinkConfig) error {
 	switch {
 	case newPeer:
 		conf.peer(l)
-	case l.Endpoint != old.Endpoint && l.Endpoint.IsValid():
+	case l.Endpoint != old.Endpoint && l.Endpoint.IsValid() && (l.Handshake || d.hasSession()):
 		conf.hex("public_key", l.PeerKey[:])
 		conf.set("update_only", "true")
 		conf.set("endpoint", l.Endpoint.String())
@@ -120,7 +120,7 @@ func (k *Kernel) changeUserspace(d *device, l mesh.LinkConfig) error {
 		return err
 	}
 	moved := l.Endpoint != old.Endpoint || l.ListenPort != old.ListenPort
-	if peer := d.wg.LookupPeer(l.PeerKey); peer != nil && moved && !newPeer {
+	if peer := d.wg.LookupPeer(l.PeerKey); peer != nil && moved && !newPeer && d.hasSession() {
 		// One packet opens the new path, and tells the neighbour that we moved.
 		peer.SendKeepalive()
 	}
@@ -151,6 +151,12 @@ func (d *device) beginHandshake() error {
 		_ = peer.SendHandshakeInitiation(false)
 	}
 	return nil
+}
+
+// hasSession tells whether the latest handshake is young enough to send with.
+func (d *device) hasSession() bool {
+	t := d.readHandshake()
+	return !t.IsZero() && time.Since(t) < wireguard.RekeyAfterTime
 }
 
 // close ends the device; its interface vanishes with the TUN's last descriptor.
@@ -225,12 +231,15 @@ func (c *wgConfig) set(key, value string) {
 
 func (c *wgConfig) hex(key string, value []byte) { c.set(key, hex.EncodeToString(value)) }
 
-// peer makes l's peer the only one, without a session.
+// peer makes l's peer the only one, without a session. The side that does not begin
+// gets no endpoint: the first authenticated packet tells it. Else both would begin,
+// for any packet on the interface does that; two handshakes that cross undo each
+// other, and the next is due only after five seconds.
 func (c *wgConfig) peer(l mesh.LinkConfig) {
 	c.set("replace_peers", "true")
 	c.hex("public_key", l.PeerKey[:])
 	c.hex("preshared_key", l.PresharedKey[:])
-	if l.Endpoint.IsValid() {
+	if l.Endpoint.IsValid() && l.Handshake {
 		c.set("endpoint", l.Endpoint.String())
 	}
 	c.set("replace_allowed_ips", "true")

@@ -43,7 +43,7 @@ func NewLine(n int, o Options) (*Line, error) {
 			return l, err
 		}
 	}
-	return l, l.route()
+	return l, l.Route()
 }
 
 // Close kills all nodes.
@@ -124,8 +124,8 @@ func NewLink(left, right string) (Link, error) {
 	return link, nil
 }
 
-// route gives each node a route to every other.
-func (l *Line) route() error {
+// Route gives each node a route to every other.
+func (l *Line) Route() error {
 	for i, n := range l.Nodes {
 		for j := range l.Nodes {
 			if i == j {
