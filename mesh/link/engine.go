@@ -363,6 +363,20 @@ func (s *session) waitFor(ctx context.Context, other *session, limit time.Durati
 	}
 }
 
+// prefer ends the other sessions with the node of s, which has made its link. The
+// controlled side comes here first, so its own dial is over before the other
+// side, which decides, forgets that there was a choice.
+func (e *Engine) prefer(s *session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	us := DialTarget{Tag: s.tag, Node: s.node, MeshAddr: s.node.Address()}
+	for other := range e.sessions {
+		if other != s && other.isWith(us) {
+			other.cancel(ErrDuplicate)
+		}
+	}
+}
+
 func addrPortOf(a net.Addr) netip.AddrPort {
 	if tcp, ok := a.(*net.TCPAddr); ok {
 		ap := tcp.AddrPort()

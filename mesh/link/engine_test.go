@@ -22,6 +22,7 @@ type testNode struct {
 
 	mu       sync.Mutex
 	switched []Established
+	round    int
 	admit    func(Peer) error
 	peers    []PeerAddress
 	onSwitch chan Established

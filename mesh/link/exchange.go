@@ -213,6 +213,7 @@ func (s *session) switchOver(ctx context.Context, est *Established) error {
 	if err := s.e.cfg.Handler.Switch(ctx, *est); err != nil {
 		return fmt.Errorf("switching to WireGuard: %w", err)
 	}
+	s.e.prefer(s)
 	if est.Initiator {
 		return nil
 	}

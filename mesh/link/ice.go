@@ -292,7 +292,7 @@ type noInterfaces struct{ transport.Net }
 
 func (noInterfaces) Interfaces() ([]*transport.Interface, error) { return nil, nil }
 
-// pionLog passes pion's log on at debug level.
+// pionLog passes pion's warnings on at debug level.
 type pionLog struct{ log *slog.Logger }
 
 func (l pionLog) NewLogger(string) logging.LeveledLogger { return l }
@@ -305,14 +305,15 @@ func (l pionLog) sayf(format string, args ...any) {
 	}
 }
 
-// Trace and the rest implement logging.LeveledLogger.
+// Trace and the rest implement logging.LeveledLogger. What pion logs at these
+// levels is too much, and has passwords in it.
 func (l pionLog) Trace(string)          {}
 func (l pionLog) Tracef(string, ...any) {}
+func (l pionLog) Debug(string)          {}
+func (l pionLog) Debugf(string, ...any) {}
+func (l pionLog) Info(string)           {}
+func (l pionLog) Infof(string, ...any)  {}
 
-func (l pionLog) Debug(s string)            { l.say(s) }
-func (l pionLog) Debugf(f string, a ...any) { l.sayf(f, a...) }
-func (l pionLog) Info(s string)             { l.say(s) }
-func (l pionLog) Infof(f string, a ...any)  { l.sayf(f, a...) }
 func (l pionLog) Warn(s string)             { l.say(s) }
 func (l pionLog) Warnf(f string, a ...any)  { l.sayf(f, a...) }
 func (l pionLog) Error(s string)            { l.say(s) }
