@@ -182,16 +182,32 @@ func (b *Book) noteSaved(now time.Time) {
 	}
 }
 
-// SaveFile writes the state beside path, flushes it, and renames it to path: at
-// every moment there is one whole file.
+// Save returns the state to write, and takes it for written.
+func (b *Book) Save(now time.Time) []byte {
+	text := b.Append(nil, now)
+	b.noteSaved(now)
+	return text
+}
+
+// SaveFile writes the state to path; see WriteFile.
 func (b *Book) SaveFile(path string, now time.Time) error {
+	if err := WriteFile(path, b.Append(nil, now)); err != nil {
+		return err
+	}
+	b.noteSaved(now)
+	return nil
+}
+
+// WriteFile writes text beside path, flushes it, and renames it to path: at
+// every moment there is one whole file.
+func WriteFile(path string, text []byte) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".peers-*")
 	if err != nil {
 		return fmt.Errorf("writing peers: %w", err)
 	}
 	defer os.Remove(f.Name()) // in vain if it was renamed
-	_, err = f.Write(b.Append(nil, now))
+	_, err = f.Write(text)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -201,7 +217,6 @@ func (b *Book) SaveFile(path string, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("writing peers: %w", err)
 	}
-	b.noteSaved(now)
 	if d, err := os.Open(dir); err == nil {
 		d.Sync()
 		d.Close()
