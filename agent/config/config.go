@@ -104,16 +104,24 @@ const (
 )
 
 // Secret is a passphrase. It never prints itself; Reveal is the one way to it.
-type Secret struct{ value string }
+type Secret struct {
+	// A function, because fmt prints unexported fields whatever methods they have.
+	value func() string
+}
 
 // NewSecret wraps a passphrase.
-func NewSecret(s string) Secret { return Secret{s} }
+func NewSecret(s string) Secret { return Secret{func() string { return s }} }
 
 // Reveal returns the passphrase itself.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return s.value()
+}
 
 // IsZero reports whether there is no passphrase.
-func (s Secret) IsZero() bool { return s.value == "" }
+func (s Secret) IsZero() bool { return s.Reveal() == "" }
 
 // String hides the passphrase.
 func (s Secret) String() string {

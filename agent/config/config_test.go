@@ -257,6 +257,7 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 		fmt.Fprintf(&log, verb, c)
 		fmt.Fprintf(&log, verb, c.Passphrase)
 		fmt.Fprintf(&log, verb, &c)
+		fmt.Fprintf(&log, verb, struct{ c Config }{c})
 	}
 	log.Write(AppendFile(nil, c.File()))
 	for _, secret := range []string{"hunter22", fmt.Sprintf("%x", "hunter22"), fmt.Sprint([]byte("hunter22"))} {

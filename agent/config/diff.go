@@ -24,7 +24,7 @@ func Compare(from, to Config) Diff {
 	var d Diff
 	for _, o := range mainOptions {
 		if o.name == "passphrase" {
-			if from.Passphrase != to.Passphrase {
+			if from.Passphrase.Reveal() != to.Passphrase.Reveal() {
 				d.Restart = append(d.Restart, o.name)
 			}
 			continue

@@ -42,9 +42,20 @@ func ParseNodeID(s string) (NodeID, error) {
 	if len(s) != textLength {
 		return id, fmt.Errorf("node id has %d characters, not %d", len(s), textLength)
 	}
-	raw, err := base32Text.DecodeString(strings.ToUpper(s))
-	if err != nil {
-		return id, errors.New("node id has a character that is not in a-z, 2-7")
+	upper := make([]byte, textLength)
+	for i := range textLength { // the decoder would skip line breaks, ToUpper fold other scripts
+		c := s[i]
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if (c < 'A' || c > 'Z') && (c < '2' || c > '7') {
+			return id, errors.New("node id has a character that is not in a-z, 2-7")
+		}
+		upper[i] = c
+	}
+	raw := make([]byte, 35)
+	if _, err := base32Text.Decode(raw, upper); err != nil {
+		return id, fmt.Errorf("decoding node id: %w", err)
 	}
 	copy(id[:], raw)
 	if version := raw[34]; version != textVersion {

@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"math/big"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -30,7 +29,8 @@ const (
 
 // Identity is a node's private key. It never prints itself.
 type Identity struct {
-	private ed25519.PrivateKey
+	// A function, because fmt prints unexported fields whatever methods they have.
+	private func() ed25519.PrivateKey
 	id      NodeID
 }
 
@@ -52,7 +52,7 @@ func FromSeed(seed []byte) (*Identity, error) {
 }
 
 func fromPrivate(private ed25519.PrivateKey) *Identity {
-	i := &Identity{private: private}
+	i := &Identity{private: func() ed25519.PrivateKey { return private }}
 	copy(i.id[:], private.Public().(ed25519.PublicKey))
 	return i
 }
@@ -63,17 +63,20 @@ func (i *Identity) NodeID() NodeID { return i.id }
 // Sign signs message for one purpose: context, 1 to 255 bytes, names it, so a
 // signature made for one protocol message can never pass for another.
 func (i *Identity) Sign(context string, message []byte) []byte {
-	return ed25519.Sign(i.private, signedForm(context, message))
+	return ed25519.Sign(i.private(), signedForm(context, message))
 }
 
-// String hides the key.
-func (i *Identity) String() string { return "identity " + i.id.Short() }
+// String names the identity without its secret.
+func (i Identity) String() string { return "identity " + i.id.Short() }
 
-// GoString hides the key from %#v.
-func (i *Identity) GoString() string { return i.String() }
+// Format hides the key from every verb of fmt, %#v and %x among them.
+func (i Identity) Format(f fmt.State, _ rune) { io.WriteString(f, i.String()) }
 
 // LogValue hides the key from slog.
-func (i *Identity) LogValue() slog.Value { return slog.StringValue(i.String()) }
+func (i Identity) LogValue() slog.Value { return slog.StringValue(i.String()) }
+
+// MarshalText hides the key from encoders.
+func (i Identity) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
 
 // Certificate returns a self-signed certificate for TLS. It is judged by its
 // key alone, so its dates say nothing: they span all time that a router whose
@@ -85,11 +88,11 @@ func (i *Identity) Certificate() (tls.Certificate, error) {
 		NotBefore:    time.Unix(0, 0),
 		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, i.private.Public(), i.private)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, i.private().Public(), i.private())
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("making a certificate: %w", err)
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: i.private}, nil
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: i.private()}, nil
 }
 
 // NodeIDFromCertificates returns the NodeID that a TLS peer proved: the key of
@@ -112,6 +115,9 @@ func NodeIDFromCertificates(raw [][]byte) (NodeID, error) {
 		return id, fmt.Errorf("checking certificate: %w", err)
 	}
 	copy(id[:], key)
+	if id.IsZero() { // a point of small order, for which anybody can sign
+		return id, errors.New("certificate with the zero key")
+	}
 	return id, nil
 }
 
@@ -180,7 +186,7 @@ func parseKey(text string) (*Identity, error) {
 		return nil, fmt.Errorf("does not start with %q", strings.TrimSpace(keyHeader))
 	}
 	raw, err := base64.StdEncoding.Strict().DecodeString(body)
-	if err != nil {
+	if err != nil || strings.ContainsAny(body, "\r\n") { // the decoder skips line breaks
 		return nil, errors.New("not base64")
 	}
 	if len(raw) != ed25519.SeedSize+keySumSize {
@@ -194,7 +200,7 @@ func parseKey(text string) (*Identity, error) {
 }
 
 func (i *Identity) keyText() []byte {
-	seed := i.private.Seed()
+	seed := i.private().Seed()
 	sum := keySum(seed)
 	return []byte(keyHeader + base64.StdEncoding.EncodeToString(append(seed, sum[:]...)) + "\n")
 }
@@ -202,40 +208,4 @@ func (i *Identity) keyText() []byte {
 func keySum(seed []byte) [keySumSize]byte {
 	sum := sha256.Sum256(append([]byte(keySumLabel), seed...))
 	return [keySumSize]byte(sum[:])
-}
-
-// create writes the key beside path, flushes it, and gives it its name with
-// link(2), which, unlike rename, never replaces a file.
-func (i *Identity) create(path string) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".identity-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if _, err = f.Write(i.keyText()); err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
