@@ -317,7 +317,7 @@ func (e *Engine) settle(ctx context.Context, s *session) error {
 			holds = append(holds, hold{other, e.cfg.Timeout})
 		case other.tag != s.tag || other.outgoing:
 			// Not connected yet, or from before the other node was started anew.
-			other.cancel(ErrDuplicate)
+			other.cancel(errSuperseded)
 			holds = append(holds, hold{other, e.cfg.Timeout})
 		default:
 			holds = append(holds, hold{other, supersedeAfter})
@@ -356,7 +356,7 @@ func (s *session) waitFor(ctx context.Context, other *session, limit time.Durati
 			}
 			return fmt.Errorf("%w: message before ours", errProtocol)
 		case <-timer.C:
-			other.cancel(ErrDuplicate)
+			other.cancel(errSuperseded)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

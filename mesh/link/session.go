@@ -16,7 +16,11 @@ import (
 	"globalnet/mesh/link/signal"
 )
 
-var errProtocol = errors.New("the node broke the protocol")
+var (
+	errProtocol = errors.New("the node broke the protocol")
+	// errSuperseded ends a session whose other end is gone: there is nobody to tell.
+	errSuperseded = fmt.Errorf("%w: a newer one", ErrDuplicate)
+)
 
 // session is one signalling session:
 //
@@ -145,7 +149,7 @@ func (s *session) run(ctx context.Context, raw *meteredConn) (*Established, erro
 	switch {
 	case err == nil && s.outgoing:
 		s.send(&signal.Bye{Reason: signal.Done})
-	case err != nil && !errors.As(err, &bye):
+	case err != nil && !errors.As(err, &bye) && !errors.Is(err, errSuperseded):
 		s.part(byeReason(err))
 	}
 	return est, err
