@@ -4,14 +4,21 @@ package agent
 
 import (
 	"context"
+	crand "crypto/rand"
+	"encoding/binary"
 	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
 	"sync"
-	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"globalnet/agent/config"
 	"globalnet/agent/control"
 	"globalnet/internal/identity"
 	"globalnet/mesh"
+	"globalnet/mesh/link"
+	"globalnet/mesh/peers"
 )
 
 // Options are what an Agent is made of.
@@ -25,53 +32,100 @@ type Options struct {
 
 // Agent is a node of the network.
 type Agent struct {
-	o       Options
-	id      *identity.Identity
-	started time.Time
+	o    Options
+	node *mesh.Node
+	book *bookKeeper
 
-	mu     sync.Mutex
+	mu     sync.Mutex // held while a configuration is taken into use
 	config config.Config
 }
 
 // New loads the identity, or makes it at the first start.
 func New(o Options) (*Agent, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	id, err := identity.LoadOrCreate(o.Config.Identity)
 	if err != nil {
 		return nil, err
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+	c := o.Config
+	a := &Agent{o: o, config: c}
+	rng := newRand()
+	a.book = newBookKeeper(filepath.Join(c.StateDir, "peers.state"), o.Log)
+	book := peers.New(id.NodeID(), rng)
+	a.book.load(book)
+	a.node, err = mesh.New(mesh.Config{
+		Identity:   id,
+		Network:    c.Network,
+		NetworkKey: link.NetworkKey(c.Network, c.Passphrase.Reveal()),
+		Kernel:     o.Kernel,
+		Log:        o.Log,
+		Rand:       rng,
+		ListenPort: c.ListenPort,
+		PortMin:    c.PortRange.First,
+		PortMax:    c.PortRange.Last,
+		Book:       book,
+		Settings:   meshSettings(c),
+	})
+	if err != nil {
+		return nil, err
 	}
-	return &Agent{o: o, id: id, started: time.Now(), config: o.Config}, nil
+	return a, nil
 }
 
-// Run serves until ctx ends; it returns nil then.
+func meshSettings(c config.Config) mesh.Settings {
+	return mesh.Settings{
+		UseInterface:   func(i mesh.Interface) bool { return c.UsesInterface(i.Name) },
+		MaxNeighbours:  c.MaxNeighbours,
+		HelloInterval:  c.HelloInterval,
+		UpdateInterval: c.UpdateInterval,
+	}
+}
+
+// newRand returns a generator for jitter and choices among equals, never for keys.
+func newRand() *rand.Rand {
+	var seed [16]byte
+	crand.Read(seed[:]) // never fails
+	return rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:])))
+}
+
+// Run runs the node until ctx ends; it returns nil then.
 func (a *Agent) Run(ctx context.Context) error {
-	return control.Run(ctx, a.o.Config.Socket, a, a.o.Log)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return control.Run(ctx, a.o.Config.Socket, a, a.o.Log) })
+	group.Go(func() error { return a.node.Run(ctx) })
+	group.Go(func() error { return a.book.run(ctx, a.node, a.peers) })
+	return group.Wait()
 }
 
 // Reload reads the configuration again and applies what can be applied live.
-func (a *Agent) Reload(context.Context) (config.Diff, error) {
+func (a *Agent) Reload(ctx context.Context) (config.Diff, error) {
 	next, _, err := config.Load(a.o.ConfigPath)
 	if err != nil {
 		return config.Diff{}, err
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	d := config.Compare(a.config, next)
 	a.config = config.WithLive(a.config, next)
+	now := a.config
+	a.mu.Unlock()
 	if a.o.Level != nil {
-		a.o.Level.Set(next.LogLevel)
+		a.o.Level.Set(now.LogLevel)
 	}
+	if err := a.node.Apply(ctx, meshSettings(now)); err != nil {
+		return d, err
+	}
+	a.book.refresh()
 	return d, nil
 }
 
-// Status returns a copy of the state.
-func (a *Agent) Status(context.Context) (mesh.Status, error) {
-	id := a.id.NodeID()
-	return mesh.Status{
-		Node: id, Address: id.Address(), Network: a.o.Config.Network, Uptime: time.Since(a.started),
-		Interfaces: []mesh.InterfaceStatus{}, Neighbours: []mesh.Neighbour{}, Routes: []mesh.RouteStatus{},
-		Counters: map[string]uint64{},
-	}, nil
+// peers is the configured part of the peer book.
+func (a *Agent) peers() []config.Peer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.config.Peers
 }
+
+// Status returns a copy of the state.
+func (a *Agent) Status(ctx context.Context) (mesh.Status, error) { return a.node.Status(ctx) }

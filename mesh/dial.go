@@ -1,0 +1,345 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"globalnet/internal/identity"
+	"globalnet/mesh/link"
+	"globalnet/mesh/peers"
+)
+
+// target names what is dialled, for pacing: a tag seen by a beacon, a node, or a
+// mesh address.
+type target string
+
+func tagTarget(t link.Tag) target          { return target("t" + string(t[:])) }
+func nodeTarget(id identity.NodeID) target { return target("n" + string(id[:])) }
+func meshTarget(a netip.Addr) target       { return target("m" + a.String()) }
+
+// dialTable paces dials: one at a time to each target, a pause that doubles after
+// each failure, and never more than maxDials at once, so that forged beacons cost
+// little. Its owner is the loop.
+type dialTable struct {
+	entries map[target]*dialEntry
+	running int
+}
+
+type dialEntry struct {
+	running  bool
+	failures int
+	next     time.Time
+	last     time.Time
+}
+
+const (
+	maxDials       = 16
+	maxDialEntries = 1024
+	dialPauseMin   = 250 * time.Millisecond
+	dialPauseMax   = 30 * time.Second
+	dialEntryLife  = 5 * time.Minute
+)
+
+func newDialTable() *dialTable { return &dialTable{entries: make(map[target]*dialEntry)} }
+
+// start reports whether t may be dialled now, and notes that it is.
+func (d *dialTable) start(now time.Time, t target) bool {
+	e := d.entries[t]
+	if d.running >= maxDials || e != nil && (e.running || now.Before(e.next)) {
+		return false
+	}
+	if e == nil {
+		if len(d.entries) >= maxDialEntries {
+			return false
+		}
+		e = &dialEntry{}
+		d.entries[t] = e
+	}
+	e.running, e.last = true, now
+	d.running++
+	return true
+}
+
+// failed notes that the dial to t has ended without a link.
+func (d *dialTable) failed(now time.Time, t target) {
+	if e := d.stop(t); e != nil {
+		pause := min(dialPauseMin<<min(e.failures, 16), dialPauseMax)
+		e.failures++
+		e.next = now.Add(pause)
+	}
+}
+
+// succeeded forgets the failures of t.
+func (d *dialTable) succeeded(t target) {
+	if e := d.entries[t]; e != nil {
+		e.failures, e.next = 0, time.Time{}
+	}
+}
+
+// pause keeps t from being dialled until now + p.
+func (d *dialTable) pause(now time.Time, t target, p time.Duration) {
+	if e := d.entries[t]; e != nil {
+		e.next = now.Add(p)
+	}
+}
+
+func (d *dialTable) stop(t target) *dialEntry {
+	e := d.entries[t]
+	if e == nil || !e.running {
+		return nil
+	}
+	e.running = false
+	d.running--
+	return e
+}
+
+func (d *dialTable) failures(t target) int {
+	if e := d.entries[t]; e != nil {
+		return e.failures
+	}
+	return 0
+}
+
+func (d *dialTable) expire(now time.Time) {
+	for t, e := range d.entries {
+		if !e.running && now.Sub(e.last) > dialEntryLife {
+			delete(d.entries, t)
+		}
+	}
+}
+
+// handleSighting dials a tag that no link leads to.
+func (n *Node) handleSighting(now time.Time, s sighting) {
+	if !s.SameNetwork {
+		n.count("beacons_of_other_networks")
+		return
+	}
+	tag := link.Tag(s.Tag)
+	if tag == n.tag {
+		return
+	}
+	n.seen.add(now, s.Ifname, tag, netip.AddrPortFrom(s.Addr, s.Port))
+	n.dialTag(now, tag)
+}
+
+func (n *Node) dialTag(now time.Time, tag link.Tag) {
+	if nb := n.neighbourByTag(tag); nb != nil && (nb.state != stateFailed && nb.class != link.Internet) {
+		return
+	}
+	addr, ok := n.seen.latest(tag)
+	if !ok {
+		return
+	}
+	n.dial(now, tagTarget(tag), link.DialTarget{Addr: addr, Tag: tag})
+}
+
+func (n *Node) neighbourByTag(tag link.Tag) *neighbour {
+	for _, nb := range n.neighbours {
+		if nb.tag == tag && nb.state != stateConnecting {
+			return nb
+		}
+	}
+	return nil
+}
+
+// redial looks for a new path to a neighbour: the segment it was seen on, where
+// it was dialled before, and the mesh itself, in turn.
+func (n *Node) redial(now time.Time, nb *neighbour) {
+	t := nodeTarget(nb.node)
+	var ways []link.DialTarget
+	if addr, ok := n.seen.latest(nb.tag); ok {
+		ways = append(ways, link.DialTarget{Addr: addr, Tag: nb.tag, Node: nb.node})
+	}
+	if nb.dialed.IsValid() {
+		ways = append(ways, link.DialTarget{Addr: nb.dialed, Node: nb.node})
+	}
+	if n.routeAvoids(nb) {
+		ways = append(ways, n.overMesh(nb.node.Address(), nb.node))
+	}
+	if len(ways) > 0 {
+		n.dial(now, t, ways[n.dials.failures(t)%len(ways)])
+	}
+}
+
+// overMesh is a signalling target at a mesh address.
+func (n *Node) overMesh(a netip.Addr, id identity.NodeID) link.DialTarget {
+	return link.DialTarget{Addr: netip.AddrPortFrom(a, n.cfg.ListenPort), Node: id, MeshAddr: a}
+}
+
+// routeAvoids reports whether the mesh has a route to nb that does not use its own link.
+func (n *Node) routeAvoids(nb *neighbour) bool {
+	dst := hostPrefix(nb.node.Address())
+	for _, r := range n.speaker.Routes() {
+		if r.Selected && r.Prefix == dst {
+			return r.Ifname != nb.ifname
+		}
+	}
+	return false
+}
+
+// upgrade looks for a direct path to a neighbour that is linked over the internet.
+func (n *Node) upgrade(now time.Time, nb *neighbour) {
+	if addr, ok := n.seen.latest(nb.tag); ok {
+		n.dial(now, tagTarget(nb.tag), link.DialTarget{Addr: addr, Tag: nb.tag, Node: nb.node})
+	}
+}
+
+// dial starts a session in a goroutine of its own, if t may be dialled now.
+func (n *Node) dial(now time.Time, t target, to link.DialTarget) {
+	if !n.dials.start(now, t) {
+		return
+	}
+	n.count("dials")
+	n.goChild(func(ctx context.Context) {
+		est, err := n.engine.Dial(ctx, to)
+		n.do(ctx, func(now time.Time) { n.dialed(now, t, to, est, err) })
+	})
+}
+
+// dialed notes how a dial ended.
+func (n *Node) dialed(now time.Time, t target, to link.DialTarget, est *link.Established, err error) {
+	if err != nil {
+		n.dials.failed(now, t)
+		if errors.Is(err, link.ErrDuplicate) { // the other side's session goes on
+			n.dials.succeeded(t)
+			n.dials.pause(now, t, dialPauseMax)
+			return
+		}
+		n.count("dials_failed")
+		n.log.Debug("dial ended without a link", "addr", to.Addr, "err", err)
+		if !to.Node.IsZero() {
+			n.cfg.Book.Failed(now, to.Node)
+		}
+		return
+	}
+	n.dials.stop(t)
+	n.dials.succeeded(t)
+	// Not again before the link has had time to show whether it works.
+	n.dials.pause(now, t, firstHello)
+	n.dials.pause(now, tagTarget(est.Tag), upgradeInterval)
+	if nb := n.neighbours[est.Node]; nb != nil && to.Tag.IsZero() && !to.MeshAddr.IsValid() {
+		nb.dialed = to.Addr
+		n.cfg.Book.Proved(est.Node, to.Addr)
+	}
+	n.learnPeers(now, est)
+}
+
+// upgradeInterval is how often a direct path is tried for a neighbour that is
+// seen on a segment and yet linked over the internet.
+const upgradeInterval = 30 * time.Second
+
+// housekeep does what is due.
+func (n *Node) housekeep(now time.Time) {
+	n.seen.expire(now)
+	n.dials.expire(now)
+	n.reopenSegments(now)
+	n.checkNeighbours(now)
+	for tag := range n.seen.tags() {
+		n.dialTag(now, tag)
+	}
+	n.dialBook(now)
+	n.tryShortcut(now)
+}
+
+// dialBook connects to nodes across the internet until there are enough.
+func (n *Node) dialBook(now time.Time) {
+	for range maxDials {
+		e, ok := n.cfg.Book.Next(now)
+		if !ok || len(e.Addrs) == 0 {
+			return
+		}
+		if e.Node == n.id {
+			n.cfg.Book.Failed(now, e.Node)
+			continue
+		}
+		if nb := n.neighbours[e.Node]; nb != nil && nb.state == stateUp {
+			n.cfg.Book.Succeeded(now, e.Node)
+			continue
+		}
+		t := nodeTarget(e.Node)
+		addr := e.Addrs[n.dials.failures(t)%len(e.Addrs)]
+		n.dial(now, t, link.DialTarget{Addr: addr, Node: e.Node, WantPeers: true})
+	}
+}
+
+func (n *Node) learnPeers(now time.Time, est *link.Established) {
+	for _, p := range est.LearnedPeers {
+		if p.Node != n.id {
+			n.cfg.Book.Add(now, est.Node, peers.Entry{Node: p.Node, Addrs: p.Addrs})
+		}
+	}
+}
+
+// ConfigurePeers makes list the configured peers.
+func (n *Node) ConfigurePeers(ctx context.Context, list []peers.Entry) error {
+	return n.do(ctx, func(now time.Time) { n.cfg.Book.Configure(now, list) })
+}
+
+// PeersToSave returns the state of the peer book if it is worth a write, else nil.
+func (n *Node) PeersToSave(ctx context.Context) (text []byte, err error) {
+	err = n.do(ctx, func(now time.Time) {
+		if n.cfg.Book.NeedsSaving(now) {
+			text = n.cfg.Book.Save(now)
+		}
+	})
+	return text, err
+}
+
+func (n *Node) samplePeers(now time.Time, from identity.NodeID) []link.PeerAddress {
+	var list []link.PeerAddress
+	for _, e := range n.cfg.Book.Sample(now, from, peers.MaxSample) {
+		list = append(list, link.PeerAddress{Node: e.Node, Addrs: e.Addrs})
+	}
+	return list
+}
+
+// stunServers are the nodes that we reached across the internet by an address
+// they listen on; each of them answers STUN on the same port.
+func (n *Node) stunServers() []netip.AddrPort {
+	var list []netip.AddrPort
+	n.do(context.Background(), func(time.Time) {
+		for _, nb := range n.neighbours {
+			if nb.state == stateUp && nb.class == link.Internet && nb.dialed.IsValid() && len(list) < 3 {
+				list = append(list, nb.dialed)
+			}
+		}
+	})
+	return list
+}
+
+// tryShortcut signals, over the mesh, with a node a few hops away and lets ICE
+// look for a direct path to it. Only nodes with an internet link do so.
+func (n *Node) tryShortcut(now time.Time) {
+	if now.Before(n.shortcutAt) {
+		return
+	}
+	n.shortcutAt = now.Add(shortcutInterval + time.Duration(n.cfg.Rand.Int64N(int64(shortcutInterval))))
+	internet := 0
+	direct := make(map[netip.Addr]bool)
+	for _, nb := range n.neighbours {
+		direct[nb.node.Address()] = true
+		if nb.state == stateUp && nb.class == link.Internet {
+			internet++
+		}
+	}
+	if internet == 0 || internet >= peers.Target {
+		return
+	}
+	var far []netip.Addr
+	for _, r := range n.speaker.Routes() {
+		if r.Selected && r.Prefix.Bits() == 128 && !direct[r.Prefix.Addr()] && r.Metric >= shortcutMetric {
+			far = append(far, r.Prefix.Addr())
+		}
+	}
+	if len(far) > 0 {
+		a := far[n.cfg.Rand.IntN(len(far))]
+		n.dial(now, meshTarget(a), n.overMesh(a, identity.NodeID{}))
+	}
+}
+
+const (
+	shortcutInterval = 15 * time.Second
+	shortcutMetric   = 1024 // the path crosses the internet at least once
+)

@@ -1,0 +1,118 @@
+package mesh
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status returns a copy of the node's state.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	var s Status
+	err := n.do(ctx, func(now time.Time) { s = n.snapshot(now) })
+	return s, err
+}
+
+// Apply takes new settings into use. Links that need not change stay as they are.
+func (n *Node) Apply(ctx context.Context, s Settings) error {
+	return n.do(ctx, func(now time.Time) {
+		n.settings = s
+		n.refreshInterfaces(now)
+	})
+}
+
+func (n *Node) snapshot(now time.Time) Status {
+	s := Status{
+		Node:     n.id,
+		Address:  n.id.Address(),
+		Network:  n.cfg.Network,
+		Uptime:   now.Sub(n.started),
+		Known:    n.cfg.Book.Len(),
+		Counters: maps.Clone(n.counters),
+	}
+	for _, more := range []map[string]uint64{n.speaker.Counters(), n.engine.Counters()} {
+		for name, value := range more {
+			s.Counters[name] += value
+		}
+	}
+	for name, seg := range n.segments {
+		st := InterfaceStatus{Name: name, Up: seg.beacon != nil, Radio: seg.iface.Radio}
+		for _, p := range seg.iface.Addresses {
+			st.Addresses = append(st.Addresses, p.String())
+		}
+		if seg.err != nil {
+			st.Error = seg.err.Error()
+		}
+		if seg.beacon != nil {
+			for name, value := range seg.beacon.Counters() {
+				s.Counters[name] += value
+			}
+		}
+		s.Interfaces = append(s.Interfaces, st)
+	}
+	byGateway := make(map[string]*neighbour)
+	for _, nb := range n.neighbours {
+		byGateway[nb.ifname] = nb
+	}
+	s.Neighbours = n.neighbourList(now)
+	for _, r := range n.speaker.Routes() {
+		st := RouteStatus{
+			Destination: r.Prefix, Gateway: r.NextHop, Ifname: r.Ifname,
+			Metric: r.Metric, Seqno: r.Seqno, Selected: r.Selected, Feasible: r.Feasible, Age: r.Age,
+		}
+		if nb := byGateway[r.Ifname]; nb != nil {
+			st.Neighbour = nb.node.String()
+		}
+		s.Routes = append(s.Routes, st)
+	}
+	slices.SortFunc(s.Interfaces, func(a, b InterfaceStatus) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Routes, func(a, b RouteStatus) int {
+		if c := a.Destination.Addr().Compare(b.Destination.Addr()); c != 0 {
+			return c
+		}
+		return int(a.Metric) - int(b.Metric)
+	})
+	return s
+}
+
+func (n *Node) neighbourList(now time.Time) []Neighbour {
+	type heard struct {
+		cost uint16
+		rtt  time.Duration
+	}
+	costs := make(map[string]heard)
+	for _, b := range n.speaker.Neighbours() {
+		costs[b.Ifname] = heard{b.Cost, b.RTT}
+	}
+	var list []Neighbour
+	for _, nb := range n.neighbours {
+		e := Neighbour{
+			Node: nb.node, Address: nb.node.Address(), Ifname: nb.ifname,
+			State: nb.state.String(), Class: nb.class.String(), Via: nb.est.Ifname,
+			Cost: 0xffff, Since: now.Sub(nb.since), LastHandshake: -1,
+			RxBytes: nb.stats.last.RxBytes, TxBytes: nb.stats.last.TxBytes, Restarts: nb.restarts,
+		}
+		if c, ok := costs[nb.ifname]; ok {
+			e.Cost, e.RTT = c.cost, c.rtt
+		}
+		if endpoint := cmpValid(nb.stats.last.Endpoint, nb.est.Remote); endpoint.IsValid() {
+			e.Endpoint = endpoint.String()
+		}
+		if nb.stats.known && !nb.stats.last.LastHandshake.IsZero() {
+			e.LastHandshake = now.Sub(nb.stats.handshakeAt)
+		}
+		list = append(list, e)
+	}
+	slices.SortFunc(list, func(a, b Neighbour) int { return strings.Compare(a.Ifname, b.Ifname) })
+	return list
+}
+
+func cmpValid(a, b netip.AddrPort) netip.AddrPort {
+	if a.IsValid() {
+		return a
+	}
+	return b
+}
