@@ -1,0 +1,292 @@
+package babel
+
+import (
+	"slices"
+
+	"globalnet/mesh/babel/wire"
+)
+
+const (
+	maxFlights   = 32 // packets on their way to a neighbour at once
+	slowFlights  = 8  // of them, with what is not urgent
+	maxResends   = 5
+	ackInterval  = 5 // centiseconds that the neighbour has to acknowledge
+	ackTimeout   = 200 * millisecond
+	ackTimeLow   = 50 * millisecond
+	ackTimeHigh  = second
+	maxOwed      = 32
+	maxQuestions = 4096
+	probeTries   = 3
+	maxProbes    = 12
+)
+
+// outbox is what one neighbour is to be sent, and what it has not acknowledged.
+type outbox struct {
+	owed      []uint16   // acknowledgments of ours
+	questions []wire.TLV // requests
+	fast      queue      // changes that cannot wait
+	slow      queue      // those that can, and the whole table for a new neighbour
+	slowAt    tick
+	greet     bool // an IHU and a request for everything
+	flights   []*flight
+	probe     probing
+	ackRTT    tick // smoothed time to an acknowledgment
+}
+
+// flight is an unacknowledged packet: what it was about, not its bytes. When it is
+// sent again it says how things are then.
+type flight struct {
+	nonce     uint16
+	tries     int
+	sent, due tick
+	greet     bool
+	questions []wire.TLV
+	dests     []*destination
+}
+
+// probing is a question whether the neighbour is there.
+type probing struct {
+	nonce uint16
+	tries int // 0: none under way
+	limit int
+	due   tick
+}
+
+func (o *outbox) clear() {
+	*o = outbox{owed: o.owed, ackRTT: o.ackRTT}
+}
+
+func (o *outbox) due() tick {
+	t := earlier(tick(0), o.probe.due)
+	for _, fl := range o.flights {
+		t = earlier(t, fl.due)
+	}
+	if o.slow.first() != nil && len(o.flights) < slowFlights {
+		t = earlier(t, o.slowAt)
+	}
+	return t
+}
+
+// owe notes an acknowledgment to be sent. Who asks for too many gets fewer.
+func (o *outbox) owe(nonce uint16) {
+	if len(o.owed) < maxOwed {
+		o.owed = append(o.owed, nonce)
+	}
+}
+
+func (o *outbox) ask(t wire.TLV) {
+	if len(o.questions) < maxQuestions && !slices.Contains(o.questions, t) {
+		o.questions = append(o.questions, t)
+	}
+}
+
+// flush sends what is due to a neighbour: acknowledgments, and flights as far as
+// the window allows.
+func (s *Speaker) flush(n *neighbour) {
+	o := &n.out
+	if len(o.owed) == 0 && !o.greet && len(o.questions) == 0 && o.fast.first() == nil &&
+		(o.slow.first() == nil || o.slowAt > s.now) {
+		return
+	}
+	w := writer{s: s, n: n, b: n.iface.builder()}
+	for _, nonce := range o.owed {
+		w.put(wire.Ack{Opaque: nonce})
+	}
+	o.owed = o.owed[:0]
+	if o.greet && w.reserve(maxFlights) {
+		o.greet = false
+		w.greet()
+	}
+	for o.fast.first() != nil && w.reserve(maxFlights) {
+		w.update(o.fast.first())
+		o.fast.drop()
+	}
+	for len(o.questions) > 0 && w.reserve(maxFlights) {
+		w.question(o.questions[0])
+		o.questions = o.questions[1:]
+	}
+	if o.slowAt <= s.now {
+		for o.slow.first() != nil && w.reserve(slowFlights) {
+			w.update(o.slow.first())
+			o.slow.drop()
+		}
+		if o.slow.first() == nil {
+			o.slowAt = 0
+		}
+	}
+	w.send()
+}
+
+// writer fills packets to a neighbour and opens a flight for each that needs one.
+type writer struct {
+	s  *Speaker
+	n  *neighbour
+	b  *wire.Builder
+	fl *flight
+}
+
+// reserve tells whether another TLV may be written: into the open flight, or a new one.
+func (w *writer) reserve(limit int) bool { return w.fl != nil || len(w.n.out.flights) < limit }
+
+func (w *writer) put(t wire.TLV) {
+	if ok, err := w.b.Add(t); ok || err != nil {
+		return
+	}
+	w.send()
+	w.b.Add(t)
+}
+
+// reliable writes a TLV into a packet that must be acknowledged, and returns its flight.
+func (w *writer) reliable(t wire.TLV) *flight {
+	if w.fl != nil {
+		if ok, _ := w.b.Add(t); ok {
+			return w.fl
+		}
+		w.send()
+	}
+	w.s.nonce++
+	fl := &flight{nonce: w.s.nonce}
+	w.put(wire.AckRequest{Opaque: fl.nonce, Interval: ackInterval})
+	w.b.Add(t) // has room: at worst the packet holds 32 acknowledgments besides
+	w.fl = fl
+	w.n.out.flights = append(w.n.out.flights, fl)
+	w.s.launch(w.n, fl)
+	return fl
+}
+
+func (w *writer) greet() {
+	fl := w.reliable(w.s.ihu(w.n))
+	fl.greet = true
+	w.b.Add(wire.RouteRequest{})
+}
+
+func (w *writer) question(t wire.TLV) {
+	fl := w.reliable(t)
+	fl.questions = append(fl.questions, t)
+}
+
+func (w *writer) update(d *destination) {
+	if u, ok := w.s.announcement(d, w.n.iface); ok {
+		fl := w.reliable(u)
+		fl.dests = append(fl.dests, d)
+		w.s.count(updatesSent)
+	}
+}
+
+func (w *writer) send() {
+	if p := w.b.Packet(); p != nil {
+		w.s.send(w.n.iface, w.n.addr, p)
+	}
+	w.fl = nil
+}
+
+// launch notes that a flight is sent now and when to do so again.
+func (s *Speaker) launch(n *neighbour, fl *flight) {
+	wait := tick(ackTimeout)
+	if n.out.ackRTT != 0 {
+		wait = max(ackTimeLow, min(3*n.out.ackRTT+20*millisecond, ackTimeHigh))
+	}
+	fl.sent = s.now
+	fl.due = s.now + min(wait<<fl.tries, ackTimeHigh)
+	fl.tries++
+}
+
+// flightTimeouts sends again what was not acknowledged in time.
+func (s *Speaker) flightTimeouts(n *neighbour) {
+	o := &n.out
+	if o.probe.tries > 0 && o.probe.due <= s.now {
+		s.sendProbe(n)
+	}
+	for k := 0; k < len(o.flights); k++ {
+		fl := o.flights[k]
+		if fl.due > s.now {
+			continue
+		}
+		if fl.tries > maxResends {
+			s.count(unanswered)
+			o.flights = slices.Delete(o.flights, k, k+1)
+			k--
+			continue
+		}
+		s.resend(n, fl)
+	}
+}
+
+// resend says again what a flight was about. If that needs more room now, the rest
+// is queued.
+func (s *Speaker) resend(n *neighbour, fl *flight) {
+	b := n.iface.builder()
+	b.Add(wire.AckRequest{Opaque: fl.nonce, Interval: ackInterval})
+	if fl.greet {
+		b.Add(s.ihu(n))
+		b.Add(wire.RouteRequest{})
+	}
+	for _, t := range fl.questions {
+		b.Add(t)
+	}
+	for k, d := range fl.dests {
+		u, ok := s.announcement(d, n.iface)
+		if !ok {
+			continue
+		}
+		if ok, _ := b.Add(u); !ok {
+			for _, d := range fl.dests[k:] {
+				n.out.fast.add(d)
+			}
+			fl.dests = fl.dests[:k]
+			break
+		}
+		s.count(updatesSent)
+	}
+	s.count(resends)
+	s.launch(n, fl)
+	s.send(n.iface, n.addr, b.Packet())
+}
+
+// handleAck follows RFC 8966 section 3.3.
+func (s *Speaker) handleAck(n *neighbour, nonce uint16) {
+	o := &n.out
+	known := o.probe.tries > 0 && o.probe.nonce == nonce
+	for k, fl := range o.flights {
+		if fl.nonce != nonce {
+			continue
+		}
+		known = true
+		if sample := s.now - fl.sent; fl.tries == 1 { // of others it is unsure which was answered
+			if o.ackRTT == 0 {
+				o.ackRTT = max(1, sample)
+			}
+			o.ackRTT += (sample - o.ackRTT) / 4
+		}
+		o.flights = slices.Delete(o.flights, k, k+1)
+		break
+	}
+	if known {
+		s.proven(n)
+	}
+}
+
+// probe asks the neighbour whether it is there; after limit questions without an
+// answer it is lost.
+func (s *Speaker) probe(n *neighbour, limit int) {
+	if n.out.probe.tries > 0 {
+		return
+	}
+	s.nonce++
+	n.out.probe = probing{nonce: s.nonce, limit: min(limit, maxProbes)}
+	s.sendProbe(n)
+}
+
+func (s *Speaker) sendProbe(n *neighbour) {
+	p := &n.out.probe
+	if p.tries >= p.limit {
+		n.out.probe = probing{}
+		s.lose(n)
+		return
+	}
+	p.tries++
+	p.due = s.now + ackTimeout
+	b := n.iface.builder()
+	b.Add(wire.AckRequest{Opaque: p.nonce, Interval: ackInterval})
+	s.send(n.iface, n.addr, b.Packet())
+}
