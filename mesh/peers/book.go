@@ -89,17 +89,21 @@ func (b *Book) Connected(now time.Time) (n int) {
 }
 
 // Configure makes list the configured peers. They are never forgotten, and
-// dialled before all others. One that is configured no longer stays as a known node.
+// dialled before all others. One that is configured no longer stays as a known
+// node; one without addresses, whose name could not be looked up, keeps what it has.
 func (b *Book) Configure(now time.Time, list []Entry) {
 	for _, r := range b.records {
 		r.Configured = false
 	}
 	for _, e := range list {
+		r := b.records[e.Node]
 		addrs := clean(e.Addrs, usable)
+		if len(addrs) == 0 && r != nil {
+			addrs = r.Addrs
+		}
 		if e.Node == b.self || e.Node.IsZero() || len(addrs) == 0 {
 			continue
 		}
-		r := b.records[e.Node]
 		if r == nil {
 			if len(b.records) >= maxEntries && !b.evict(now) {
 				return
@@ -112,8 +116,7 @@ func (b *Book) Configure(now time.Time, list []Entry) {
 		}
 	}
 	for node, r := range b.records {
-		// An address that only an operator may give goes with the configuration.
-		if r.Addrs = slices.Clip(r.Addrs); !r.Configured {
+		if !r.Configured { // an address that only an operator may give goes with the configuration
 			r.keepPublic()
 			if len(r.Addrs) == 0 {
 				delete(b.records, node)

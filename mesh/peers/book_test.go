@@ -328,6 +328,11 @@ func TestConfigureReplaces(t *testing.T) {
 	if b.Len() != 3 {
 		t.Fatalf("%d entries, want 3", b.Len())
 	}
+	unresolved := []Entry{entry(1), entry(2), {Node: home.Node}}
+	b.Configure(start, unresolved)
+	if r := b.records[home.Node]; r == nil || !r.Configured || !equal(r.Addrs, home.Addrs) {
+		t.Error("a name that could not be looked up took the address away")
+	}
 	b.Failed(start, nodeID(1))
 	moved := Entry{Node: nodeID(1), Addrs: addrPorts("93.7.7.7:18245")}
 	b.Configure(start, []Entry{moved})
