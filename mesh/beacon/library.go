@@ -33,7 +33,7 @@ func openResponder(ifc *net.Interface, c4, c6 *net.UDPConn, a *announcement, g *
 	options := []mdns.ServerOption{
 		mdns.WithName(ifc.Name),
 		mdns.WithInterfaces(*ifc),
-		mdns.WithLocalNames(a.tag.String()+".local"),
+		mdns.WithLocalNames(a.tag.String() + ".local"),
 		mdns.WithService(mdns.ServiceInstance{
 			Instance: a.tag.String(),
 			Service:  serviceType,
