@@ -28,6 +28,7 @@ const (
 	stageInside   = "inside"
 
 	lifelineVariable = "GLOBALNET_LAB_LIFELINE" // the number of a descriptor; end of file ends the sandbox
+	removeVariable   = "GLOBALNET_LAB_REMOVE"   // Sandbox.Remove
 
 	// UserVariable, set to 1, asks for a user namespace even if the caller is root.
 	UserVariable = "LAB_USERNS"
@@ -69,6 +70,7 @@ type Sandbox struct {
 	Stderr     *os.File
 	Files      []*os.File // descriptors 3 and up of the new process
 	Background bool       // outlive the caller, in a session of its own
+	Remove     string     // a directory that is removed when the sandbox ends
 }
 
 // A Process is the first process of a sandbox, seen from outside.
@@ -82,7 +84,7 @@ func (s Sandbox) Start() (*Process, error) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = s.Args
 	cmd.Env = append(os.Environ(), s.Env...)
-	cmd.Env = append(cmd.Env, stageVariable+"="+stageInit)
+	cmd.Env = append(cmd.Env, stageVariable+"="+stageInit, removeVariable+"="+s.Remove)
 	// An *os.File that is nil must not become an interface that is not.
 	if s.Stdin != nil {
 		cmd.Stdin = s.Stdin
@@ -187,6 +189,10 @@ func runInit() int {
 	var lifeline int
 	fmt.Sscan(os.Getenv(lifelineVariable), &lifeline)
 	os.Unsetenv(lifelineVariable)
+	if dir := os.Getenv(removeVariable); dir != "" {
+		defer os.RemoveAll(dir)
+	}
+	os.Unsetenv(removeVariable)
 
 	files := []uintptr{0, 1, 2}
 	for fd := uintptr(3); openDescriptor(int(fd)) && fd != uintptr(lifeline); fd++ {
@@ -209,7 +215,8 @@ func runInit() int {
 		go func() {
 			var b [1]byte
 			os.NewFile(uintptr(lifeline), "lifeline").Read(b[:])
-			os.Exit(1) // the caller is gone; the kernel ends the rest
+			// The caller is gone. Its death must end the rest; the reaper below sees it.
+			syscall.Kill(pid, syscall.SIGKILL)
 		}()
 	}
 	for {

@@ -1,0 +1,167 @@
+package lab
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"globalnet/lab/netns"
+)
+
+// Pinger sends ICMPv6 echo requests (RFC 4443 section 4.1) from one namespace.
+// Its methods may be called from several goroutines.
+type Pinger struct {
+	conn net.PacketConn
+	id   uint16
+
+	mu      sync.Mutex
+	seq     uint16
+	waiting map[uint16]*echo
+	done    chan struct{}
+}
+
+type echo struct {
+	to    netip.Addr
+	sent  time.Time
+	reply chan time.Duration
+}
+
+const (
+	echoRequest = 128
+	echoReply   = 129
+)
+
+// NewPinger opens a pinger in a namespace. The caller closes it.
+func NewPinger(ns *netns.Namespace) (*Pinger, error) {
+	p := &Pinger{id: uint16(os.Getpid()), waiting: map[uint16]*echo{}, done: make(chan struct{})}
+	err := ns.Do(func() (err error) {
+		p.conn, err = net.ListenPacket("ip6:ipv6-icmp", "::")
+		return err
+	})
+	if err == nil {
+		err = p.filter()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pinger in %s: %w", ns.Name, err)
+	}
+	go p.receive()
+	return p, nil
+}
+
+// filter lets only echo replies through (RFC 3542 section 3.2).
+func (p *Pinger) filter() error {
+	raw, err := p.conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	var f unix.ICMPv6Filter
+	for i := range f.Data {
+		f.Data[i] = ^uint32(0)
+	}
+	f.Data[echoReply>>5] &^= 1 << (echoReply & 31)
+	err2 := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptICMPv6Filter(int(fd), unix.SOL_ICMPV6, unix.ICMPV6_FILTER, &f)
+	})
+	return errors.Join(err, err2)
+}
+
+// Close ends the pinger; pings under way fail.
+func (p *Pinger) Close() error {
+	err := p.conn.Close()
+	<-p.done
+	return err
+}
+
+func (p *Pinger) receive() {
+	defer close(p.done)
+	buf := make([]byte, 2048)
+	for {
+		n, from, err := p.conn.ReadFrom(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil || n < 8 || buf[0] != echoReply || binary.BigEndian.Uint16(buf[4:]) != p.id {
+			continue
+		}
+		addr, _ := netip.AddrFromSlice(from.(*net.IPAddr).IP)
+		p.mu.Lock()
+		seq := binary.BigEndian.Uint16(buf[6:])
+		if e := p.waiting[seq]; e != nil && e.to == addr {
+			delete(p.waiting, seq)
+			e.reply <- time.Since(e.sent)
+		}
+		p.mu.Unlock()
+	}
+}
+
+// Ping sends one echo request and waits for its reply, until ctx ends.
+func (p *Pinger) Ping(ctx context.Context, to netip.Addr) (time.Duration, error) {
+	e := &echo{to: to.WithZone(""), sent: time.Now(), reply: make(chan time.Duration, 1)}
+	p.mu.Lock()
+	p.seq++
+	seq := p.seq
+	p.waiting[seq] = e
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		if p.waiting[seq] == e {
+			delete(p.waiting, seq)
+		}
+		p.mu.Unlock()
+	}()
+	msg := []byte{echoRequest, 0, 0, 0} // the kernel fills in the checksum
+	msg = binary.BigEndian.AppendUint16(msg, p.id)
+	msg = binary.BigEndian.AppendUint16(msg, seq)
+	msg = append(msg, "globalnet lab ping"...)
+	if _, err := p.conn.WriteTo(msg, &net.IPAddr{IP: to.AsSlice(), Zone: to.Zone()}); err != nil {
+		return 0, fmt.Errorf("pinging %s: %w", to, err)
+	}
+	select {
+	case rtt := <-e.reply:
+		return rtt, nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("pinging %s: %w", to, ctx.Err())
+	case <-p.done:
+		return 0, fmt.Errorf("pinging %s: %w", to, net.ErrClosed)
+	}
+}
+
+// Until pings every interval until a reply comes or ctx ends. An answer to an
+// earlier request counts too.
+func (p *Pinger) Until(ctx context.Context, to netip.Addr, interval time.Duration) (time.Duration, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	replies := make(chan time.Duration)
+	var pings sync.WaitGroup
+	defer pings.Wait()
+	defer cancel()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		pings.Go(func() {
+			attempt, stop := context.WithTimeout(ctx, 10*time.Second)
+			defer stop()
+			if rtt, err := p.Ping(attempt, to); err == nil {
+				select {
+				case replies <- rtt:
+				case <-ctx.Done():
+				}
+			}
+		})
+		select {
+		case rtt := <-replies:
+			return rtt, nil
+		case <-ctx.Done():
+			return 0, fmt.Errorf("pinging %s: %w", to, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
