@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,8 @@ type testNode struct {
 	admit    func(Peer) error
 	peers    []PeerAddress
 	onSwitch chan Established
+
+	failSwitch atomic.Bool
 }
 
 func (n *testNode) Admit(_ context.Context, p Peer) error {
@@ -38,6 +41,9 @@ func (n *testNode) Admit(_ context.Context, p Peer) error {
 }
 
 func (n *testNode) Switch(_ context.Context, est Established) error {
+	if n.failSwitch.Load() {
+		return errors.New("no such luck")
+	}
 	// The port must be free on all addresses by now.
 	c, err := net.ListenUDP("udp", &net.UDPAddr{Port: int(est.Port)})
 	if err != nil {

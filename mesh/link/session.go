@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -138,9 +139,9 @@ func (s *session) run(ctx context.Context, raw *meteredConn) (*Established, erro
 	s.conn.SetDeadline(deadline.Add(time.Second)) // a second to say bye
 	s.events = make(chan event, 4)
 	reading := make(chan struct{})
-	stopped := make(chan struct{})
-	go s.read(reading, stopped)
-	defer func() { <-stopped }()
+	s.stopped = make(chan struct{})
+	go s.read(reading)
+	defer func() { <-s.stopped }()
 	defer raw.Close()
 	defer close(reading)
 
@@ -168,22 +169,27 @@ func (s *session) expect(node identity.NodeID) error {
 
 // read passes on what arrives, until the session ends (reading is closed) or the
 // connection does.
-func (s *session) read(reading, stopped chan struct{}) {
-	defer close(stopped)
+func (s *session) read(reading chan struct{}) {
+	defer close(s.stopped)
 	in := bufio.NewReaderSize(s.conn, 1024)
 	for {
 		m, err := signal.Read(in)
 		if bye, ok := m.(*signal.Bye); ok {
 			err = byeError{bye.Reason}
 		}
+		malformed := errors.Is(err, signal.ErrFormat)
+		if malformed {
+			err = fmt.Errorf("%w: %w", errProtocol, err)
+		}
 		select {
 		case s.events <- event{m, err}:
 		case <-reading:
-			if err == nil {
-				continue // drains until the other side has read our Bye and closes
-			}
 		}
-		if err != nil {
+		switch {
+		case malformed:
+			io.Copy(io.Discard, in) // until the other side has read our Bye
+			return
+		case err != nil:
 			return
 		}
 	}
@@ -200,10 +206,9 @@ func (s *session) part(reason signal.Reason) {
 	defer timer.Stop()
 	for {
 		select {
-		case ev := <-s.events:
-			if ev.err != nil {
-				return
-			}
+		case <-s.events:
+		case <-s.stopped:
+			return
 		case <-timer.C:
 			return
 		}

@@ -147,6 +147,9 @@ func (*PeersRequest) Type() Type    { return TypePeersRequest }
 func (*Peers) Type() Type           { return TypePeers }
 func (*Bye) Type() Type             { return TypeBye }
 
+// ErrFormat is in every error about the bytes of a frame, and in no other.
+var ErrFormat = errors.New("malformed frame")
+
 // Append appends the frame of m. It panics if m breaks a bound of this package,
 // which is a bug of the caller.
 func Append(dst []byte, m Message) []byte {
@@ -165,11 +168,11 @@ func Append(dst []byte, m Message) []byte {
 // reference to frame.
 func Parse(frame []byte) (Message, error) {
 	if len(frame) == 0 {
-		return nil, errors.New("empty frame")
+		return nil, fmt.Errorf("%w: empty", ErrFormat)
 	}
 	m := newMessage(Type(frame[0]))
 	if m == nil {
-		return nil, fmt.Errorf("frame of unknown type %d", frame[0])
+		return nil, fmt.Errorf("%w: unknown type %d", ErrFormat, frame[0])
 	}
 	r := &reader{rest: frame[1:]}
 	m.parseBody(r)
@@ -177,7 +180,7 @@ func Parse(frame []byte) (Message, error) {
 		r.err = fmt.Errorf("%d bytes too many", len(r.rest))
 	}
 	if r.err != nil {
-		return nil, fmt.Errorf("parsing frame of type %d: %w", frame[0], r.err)
+		return nil, fmt.Errorf("%w of type %d: %w", ErrFormat, frame[0], r.err)
 	}
 	return m, nil
 }
@@ -214,7 +217,7 @@ func Read(r io.Reader) (Message, error) {
 	}
 	n := int(binary.BigEndian.Uint16(length[:]))
 	if n == 0 || n > MaxFrame {
-		return nil, fmt.Errorf("frame of %d bytes", n)
+		return nil, fmt.Errorf("%w: %d bytes", ErrFormat, n)
 	}
 	frame := make([]byte, n)
 	if _, err := io.ReadFull(r, frame); err != nil {

@@ -2,6 +2,7 @@ package signal
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/netip"
 	"reflect"
@@ -121,8 +122,8 @@ func TestParseRefuses(t *testing.T) {
 		"an odd ufrag":          strings.Replace(string(offer), "abcd", "ab:d", 1),
 		"a short pwd":           strings.Replace(string(offer), "\x16x", "\x15", 1),
 	} {
-		if m, err := Parse([]byte(frame)); err == nil {
-			t.Errorf("%s was taken for %+v", name, m)
+		if m, err := Parse([]byte(frame)); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %+v, %v; want ErrFormat", name, m, err)
 		}
 	}
 }
