@@ -57,7 +57,8 @@ type session struct {
 	conn     *tls.Conn
 	binding  binding
 	public   bool
-	events   chan event // from the reader
+	events   chan event    // from the reader
+	stopped  chan struct{} // closed when the reader has ended
 	observed netip.AddrPort
 }
 
