@@ -77,17 +77,17 @@ func (w *watcher) deliver() {
 		case <-w.done:
 			return
 		case c := <-w.in:
-			pending = fold(pending, c)
+			pending = merge(pending, c)
 		case out <- next:
 			pending = pending[1:]
 		}
 	}
 }
 
-// fold adds a change to those pending, unless it is among them. When there are
+// merge adds a change to those pending, unless it is among them. When there are
 // too many, one nameless InterfacesChanged stands for all: the reader then looks
 // at every interface.
-func fold(pending []mesh.Change, c mesh.Change) []mesh.Change {
+func merge(pending []mesh.Change, c mesh.Change) []mesh.Change {
 	for _, p := range pending {
 		if p == c {
 			return pending

@@ -15,6 +15,17 @@ import (
 	"globalnet/mesh"
 )
 
+// wireguard-go keeps each packet in a buffer of 64 KiB, however short it is, and
+// reads and writes as many at a time as a batch has. The batch of the fast mode is
+// what the kernel puts together at most; that of the small mode keeps the idle cost
+// of a neighbour at half a megabyte.
+const (
+	fastBatch     = 64
+	fastInFlight  = 256
+	smallBatch    = 8
+	smallInFlight = 64
+)
+
 // device is one WireGuard interface in this process: a TUN, a UDP socket, and
 // wireguard-go between them.
 type device struct {
@@ -22,6 +33,8 @@ type device struct {
 	tun  *tunDevice
 	bind *bind
 	wg   *wireguard.Device
+
+	began time.Time // when the latest handshake was begun by SetLink
 
 	// The state of reading the latest handshake, see stats.
 	handshake     time.Time
@@ -37,7 +50,11 @@ func (k *Kernel) setUserspace(l mesh.LinkConfig) error {
 	if err := k.removeStale(l.Name); err != nil {
 		return err
 	}
-	t, err := openTUN(l.Name, l.MTU, k.cfg.SmallMemory)
+	batch, f := fastBatch, newFlow(fastInFlight)
+	if k.cfg.SmallMemory {
+		batch, f = smallBatch, newFlow(smallInFlight)
+	}
+	t, err := openTUN(l.Name, l.MTU, batch, f)
 	if err != nil {
 		return err
 	}
@@ -49,7 +66,7 @@ func (k *Kernel) setUserspace(l mesh.LinkConfig) error {
 		t.Close()
 		return err
 	}
-	d := &device{cfg: l, tun: t, bind: newBind(k.cfg.SmallMemory)}
+	d := &device{cfg: l, tun: t, bind: newBind(batch, f)}
 	d.wg = wireguard.NewDevice(t, d.bind, wgLogger(k.log, l.Name))
 	var conf wgConfig
 	conf.hex("private_key", l.PrivateKey[:])
@@ -65,7 +82,7 @@ func (k *Kernel) setUserspace(l mesh.LinkConfig) error {
 	}
 	k.devices[l.Name] = d
 	if l.Handshake {
-		return d.beginHandshake()
+		return d.beginHandshake(true)
 	}
 	return nil
 }
@@ -125,27 +142,30 @@ func (k *Kernel) changeUserspace(d *device, l mesh.LinkConfig) error {
 		peer.SendKeepalive()
 	}
 	if l.Handshake {
-		return d.beginHandshake()
+		return d.beginHandshake(newPeer)
 	}
 	return nil
 }
 
+// retryHandshake is the least time between two handshakes begun by SetLink: the
+// neighbour's answer to the first must have had time to come back.
+const retryHandshake = 250 * time.Millisecond
+
 // beginHandshake sends a handshake initiation now, unless there is a session.
 // WireGuard itself waits five seconds between two; making the peer anew resets that.
-func (d *device) beginHandshake() error {
-	if !d.readHandshake().IsZero() {
-		return nil
-	}
-	peer := d.wg.LookupPeer(d.cfg.PeerKey)
-	if peer == nil || d.bind.handshakes.Load() > 0 {
+func (d *device) beginHandshake(newPeer bool) error {
+	if !newPeer {
+		if time.Since(d.began) < retryHandshake || !d.readHandshake().IsZero() {
+			return nil
+		}
 		var conf wgConfig
 		conf.peer(d.cfg)
 		if err := conf.apply(d.wg); err != nil {
 			return err
 		}
-		peer = d.wg.LookupPeer(d.cfg.PeerKey)
 	}
-	if peer != nil {
+	d.began = time.Now()
+	if peer := d.wg.LookupPeer(d.cfg.PeerKey); peer != nil {
 		// Its error is that of sending one packet, which may be lost as well;
 		// WireGuard's timer tries again.
 		_ = peer.SendHandshakeInitiation(false)
