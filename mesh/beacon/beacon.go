@@ -82,6 +82,7 @@ const (
 	never       = 100 * 365 * 24 * time.Hour
 	queryGap    = time.Second            // between queries of ours
 	announceGap = 250 * time.Millisecond // between announcements out of turn
+	retryGap    = 500 * time.Millisecond // after a failure to send: the link is down, or the address not ready
 )
 
 // A Beacon speaks and listens on one interface, with the addresses that the
@@ -100,6 +101,7 @@ type Beacon struct {
 	ask       chan struct{}
 	closing   sync.Once
 	done      chan struct{}
+	failing   bool // the last message could not be sent; Run's goroutine owns it
 }
 
 // A segmentConn is one of the sockets that listen and announce.
@@ -296,7 +298,6 @@ func (b *Beacon) loop(ctx context.Context) {
 		query    = time.Now() // when to; far away if there is no need
 		queried  time.Time
 		spoken   time.Time
-		failing  bool
 	)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -324,12 +325,16 @@ func (b *Beacon) loop(ctx context.Context) {
 		case <-timer.C:
 			now := time.Now()
 			if !now.Before(announce) {
-				failing = b.send(b.message, b.conns, &b.counters.announced, failing)
 				spoken, announce = now, now.Add(pace.interval())
+				if !b.send(b.message, b.conns, &b.counters.announced) {
+					announce = now.Add(retryGap)
+				}
 			}
 			if !now.Before(query) {
-				failing = b.send(b.query, b.conns[:1], &b.counters.queried, failing)
 				queried, query = now, now.Add(never)
+				if !b.send(b.query, b.conns[:1], &b.counters.queried) {
+					query = now.Add(retryGap)
+				}
 			}
 		}
 		next := announce

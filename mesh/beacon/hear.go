@@ -118,21 +118,24 @@ func (b *Beacon) note(known *table, h hearing) (stranger bool) {
 	return !knew
 }
 
-// send sends msg on conns, counts it, and logs the first failure of a row.
-func (b *Beacon) send(msg []byte, conns []*segmentConn, count *atomic.Uint64, failing bool) bool {
-	var failure error
+// send sends msg on conns, counts it, and reports whether any took it. Only the
+// first failure of a row is logged.
+func (b *Beacon) send(msg []byte, conns []*segmentConn, count *atomic.Uint64) (sent bool) {
+	failing := false
 	for _, c := range conns {
 		if _, err := c.udp.WriteToUDPAddrPort(msg, c.group); err != nil {
 			b.counters.sendErrors.Add(1)
-			failure = err
+			if !b.failing && !failing {
+				b.cfg.Log.Info("sending a beacon", "ifname", b.cfg.Ifname, "err", err)
+			}
+			failing = true
 			continue
 		}
 		count.Add(1)
+		sent = true
 	}
-	if failure != nil && !failing {
-		b.cfg.Log.Info("sending a beacon", "ifname", b.cfg.Ifname, "err", failure)
-	}
-	return failure != nil
+	b.failing = failing
+	return sent
 }
 
 // goodbye tells the caches of other software that the service is gone.

@@ -6,11 +6,15 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"globalnet/lab/labtest"
 	"globalnet/lab/netns"
@@ -121,7 +125,7 @@ func (st *station) findLinkLocal() {
 			return false
 		}
 		for _, a := range addrs {
-			if ip, ok := netip.AddrFromSlice(a.IP); ok && ip.IsLinkLocalUnicast() {
+			if ip, ok := netip.AddrFromSlice(a.IP); ok && ip.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0 {
 				st.ll = ip.WithZone("w0")
 				return true
 			}
@@ -251,4 +255,34 @@ func eventually(t *testing.T, what string, f func() bool) {
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+// openPorts lists the UDP ports other than that of multicast DNS that are open in the namespace.
+func openPorts(t *testing.T, st *station) (ports []uint16) {
+	t.Helper()
+	var text []byte
+	err := st.ns.Do(func() error {
+		for _, f := range []string{"udp", "udp6"} {
+			b, err := os.ReadFile("/proc/thread-self/net/" + f)
+			if err != nil {
+				return err
+			}
+			text = append(text, b...)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		_, port, ok := strings.Cut(f[1], ":")
+		if p, err := strconv.ParseUint(port, 16, 16); ok && err == nil && p != mdnsPort {
+			ports = append(ports, uint16(p))
+		}
+	}
+	return ports
 }
