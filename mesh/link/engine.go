@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,8 @@ type Engine struct {
 	counters [counterCount]atomic.Uint64
 	quiet    quiet
 
+	enter func(func() error) error // calls what opens sockets; tests do it in namespaces
+
 	mu       sync.Mutex
 	half     []*halfOpen // accepted, nothing proved; oldest first
 	sessions map[*session]struct{}
@@ -54,6 +57,7 @@ func New(cfg Config) (*Engine, error) {
 		self:     cfg.Identity.NodeID(),
 		ports:    newPortRange(cfg.PortMin, cfg.PortMax),
 		sessions: make(map[*session]struct{}),
+		enter:    func(f func() error) error { return f() },
 	}, nil
 }
 
@@ -82,8 +86,7 @@ func (e *Engine) Dial(ctx context.Context, d DialTarget) (*Established, error) {
 }
 
 func (s *session) dial(ctx context.Context, target [16]byte) (*Established, error) {
-	dialer := net.Dialer{Timeout: connectTimeout, KeepAlive: -1}
-	raw, err := dialer.DialContext(ctx, "tcp", s.target.Addr.String())
+	raw, err := s.e.dialTCP(ctx, s.target.Addr)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -375,6 +378,35 @@ func (e *Engine) prefer(s *session) {
 			other.cancel(ErrDuplicate)
 		}
 	}
+}
+
+func (e *Engine) dialTCP(ctx context.Context, to netip.AddrPort) (conn net.Conn, err error) {
+	dialer := net.Dialer{Timeout: connectTimeout, KeepAlive: -1}
+	err = e.enter(func() (err error) {
+		conn, err = dialer.DialContext(ctx, "tcp", indexed(to).String())
+		return err
+	})
+	return conn, err
+}
+
+func (e *Engine) listenUDP(at netip.AddrPort) (conn *net.UDPConn, err error) {
+	err = e.enter(func() (err error) {
+		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(indexed(at)))
+		return err
+	})
+	return conn, err
+}
+
+// indexed replaces the name of an interface in the zone by its index: package net
+// keeps the indexes of names for a minute, and an interface that was unplugged
+// and plugged in again would not be found.
+func indexed(a netip.AddrPort) netip.AddrPort {
+	if zone := a.Addr().Zone(); zone != "" {
+		if i, err := net.InterfaceByName(zone); err == nil {
+			return netip.AddrPortFrom(a.Addr().WithZone(strconv.Itoa(i.Index)), a.Port())
+		}
+	}
+	return a
 }
 
 func addrPortOf(a net.Addr) netip.AddrPort {

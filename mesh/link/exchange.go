@@ -25,7 +25,7 @@ const (
 // to be sent ahead of the offer.
 func (s *session) makeLink(ctx context.Context, first []signal.Message) (*Established, error) {
 	began := time.Now()
-	m, err := openMux(s.e.cfg.Local(), s.e.ports)
+	m, err := s.e.openMux()
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ const (
 
 // mux is the UDP sockets of one session, one for each local address and all on
 // one port, behind the interface that pion's agent takes. It exists for three
-// reasons: pion knows no zones, so link-local addresses get theirs here; the port
+// reasons: pion leaves link-local IPv6 out and knows no zones; the port
 // must be the same everywhere, because WireGuard takes it over; and answers of
 // STUN servers arrive on the same sockets.
 //
@@ -47,10 +47,10 @@ type socket struct {
 	conn   *net.UDPConn
 }
 
-// openMux binds all of local to one free port of the range. Addresses that
+// openMux binds all local addresses to one free port of the range. Addresses that
 // cannot be bound (gone since, or not usable yet) are left out.
-func openMux(local []LocalAddress, ports *portRange) (*mux, error) {
-	local = usableLocal(local)
+func (e *Engine) openMux() (*mux, error) {
+	local, ports := usableLocal(e.cfg.Local()), e.ports
 	if len(local) == 0 {
 		return nil, fmt.Errorf("%w: no usable local address", ErrNoPath)
 	}
@@ -60,7 +60,7 @@ func openMux(local []LocalAddress, ports *portRange) (*mux, error) {
 		if !ok {
 			break
 		}
-		m, err := bindAll(local, port)
+		m, err := e.bindAll(local, port)
 		if err == nil {
 			return m, nil
 		}
@@ -73,9 +73,9 @@ func openMux(local []LocalAddress, ports *portRange) (*mux, error) {
 	return nil, fmt.Errorf("binding a port for a link: %w", last)
 }
 
-func bindAll(local []LocalAddress, port uint16) (*mux, error) {
+func (e *Engine) bindAll(local []LocalAddress, port uint16) (*mux, error) {
 	// WireGuard will want the port on all addresses, so it must be free on all.
-	all, err := net.ListenUDP("udp", &net.UDPAddr{Port: int(port)})
+	all, err := e.listenUDP(netip.AddrPortFrom(netip.Addr{}, port))
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func bindAll(local []LocalAddress, port uint16) (*mux, error) {
 		answers: make(map[[stun.TransactionIDSize]byte]func(*stun.Message)),
 	}
 	for i, l := range local {
-		conn, bindErr := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(l.Addr, port)))
+		conn, bindErr := e.listenUDP(netip.AddrPortFrom(l.Addr, port))
 		if bindErr != nil {
 			err = bindErr
 			continue
@@ -195,7 +195,7 @@ func (s *socket) WriteTo(b []byte, to net.Addr) (int, error) {
 	if !reachable(s.local.Addr, remote.Addr()) || !s.mux.mayCheck(s, remote, time.Now()) {
 		return len(b), nil
 	}
-	return s.conn.WriteToUDPAddrPort(b, s.zoned(remote))
+	return s.conn.WriteToUDPAddrPort(b, remote) // a link-local socket is bound to its interface
 }
 
 // zoned gives a link-local address the zone of the socket.
