@@ -27,6 +27,7 @@ type Node struct {
 	links   map[string]*Link
 	nextHop []int32 // by destination; -1: none
 	timer   time.Duration
+	life    int // how often it was started
 	bytes   uint64
 	packets uint64
 }
@@ -63,7 +64,12 @@ type Network struct {
 	byAddr map[netip.Prefix]int
 	routes int // entries of all next-hop tables, own addresses not counted
 	loop   error
+	grace  time.Duration // until when loops are excused
 }
+
+// restartGrace is how long a restart may cause loops: a speaker that has lost its
+// feasibility distances is safe only when its neighbours know that.
+const restartGrace = 3 * time.Second
 
 // New returns a network of n nodes without links.
 func New(n int, seed uint64) *Network {
@@ -127,10 +133,15 @@ func (w *Network) Restart(i int) {
 		}
 	}
 	w.boot(i)
+	v.life++ // what its earlier life has sent and has not arrived is lost: the keys are others
+	w.grace = w.now + restartGrace
 	for _, l := range links {
 		w.attach(v, l)
 	}
 }
+
+// Attached tells whether a link is still in place, up or not.
+func (w *Network) Attached(l *Link) bool { return !l.removed }
 
 // Connect adds a link. Delay is 5 ms; the caller may change that.
 func (w *Network) Connect(a, b int) *Link {
@@ -245,19 +256,34 @@ func (w *Network) clearRoute(v *Node, p netip.Prefix) {
 // watch looks for a loop through a node that has just changed its next hop: a new
 // loop can only go through that.
 func (w *Network) watch(from, dst int) {
-	if w.loop != nil {
-		return
+	if w.loop == nil && w.now >= w.grace {
+		w.loop = w.follow(from, dst)
 	}
+}
+
+func (w *Network) follow(from, dst int) error {
 	at := from
 	for range w.Nodes {
 		if at = int(w.Nodes[at].nextHop[dst]); at < 0 || at == dst {
-			return
+			return nil
 		}
 		if at == from {
-			w.loop = fmt.Errorf("at %v: loop through node %d towards %d", w.now, from, dst)
-			return
+			return fmt.Errorf("at %v: loop through node %d towards %d", w.now, from, dst)
 		}
 	}
+	return nil
+}
+
+// CheckLoops looks at all routes for loops that are there now.
+func (w *Network) CheckLoops() error {
+	for from := range w.Nodes {
+		for dst := range w.Nodes {
+			if err := w.follow(from, dst); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (l *Link) other(i int) int {
@@ -294,7 +320,7 @@ func (w *Network) transmit(v *Node, e babel.SendPacket) {
 		if l.Jitter > 0 {
 			at += time.Duration(w.rand.Int64N(int64(l.Jitter)))
 		}
-		w.push(event{at: at, node: int32(l.other(v.index)), link: l, from: v.Address, packet: e.Packet})
+		w.push(event{at: at, node: int32(l.other(v.index)), link: l, from: v.Address, life: v.life, packet: e.Packet})
 	}
 }
 
@@ -307,7 +333,8 @@ func (w *Network) Step() bool {
 	w.now = max(w.now, e.at)
 	v := w.Nodes[e.node]
 	if e.packet != nil {
-		if !e.link.Down && v.links[e.link.Name] == e.link {
+		sender := w.Nodes[e.link.other(v.index)]
+		if !e.link.Down && v.links[e.link.Name] == e.link && sender.life == e.life {
 			v.Speaker.HandlePacket(w.Time(), e.link.Name, e.from, e.packet) // refused ones are counted there
 			w.settle(v)
 		}
@@ -359,6 +386,7 @@ type event struct {
 	node   int32
 	link   *Link
 	from   netip.Addr
+	life   int
 	packet []byte
 }
 

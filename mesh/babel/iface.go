@@ -29,6 +29,8 @@ type iface struct {
 	nextHello tick
 	quick     int
 
+	since tick // when it was added
+
 	dumpEvery tick // as announced
 	nextDump  tick
 	dump      []*destination // what is left of the dump under way
@@ -50,7 +52,7 @@ func newIface(i Interface, now tick, seqno uint16) *iface {
 	if i.Cost == 0 {
 		i.Cost = 96
 	}
-	f := &iface{Interface: i, seqno: seqno, quick: quickHellos, nextHello: now}
+	f := &iface{Interface: i, seqno: seqno, quick: quickHellos, nextHello: now, since: now}
 	f.hello = max(tick(i.HelloInterval), 10*centisecond)
 	f.dumpEvery = max(tick(i.UpdateInterval), 10*centisecond)
 	f.nextDump = now + f.dumpEvery

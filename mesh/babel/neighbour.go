@@ -165,7 +165,9 @@ func (s *Speaker) greet(n *neighbour) {
 // handleHello follows RFC 8966 sections 3.4.1 and 4.6.5.
 func (s *Speaker) handleHello(n *neighbour, h wire.Hello) {
 	n.lastHello = s.now
+	again := false
 	if h.HasTimestamp {
+		again = n.hasStamp && !n.sameClock(h.Timestamp, s.clock())
 		n.hasStamp, n.peerStamp, n.peerStamp0 = true, h.Timestamp, s.clock()
 	}
 	hist := &n.multicast
@@ -176,7 +178,14 @@ func (s *Speaker) handleHello(n *neighbour, h wire.Hello) {
 		hist.interval = n.iface.hello // nothing was promised, but it must not count for ever
 		hist.due = s.now + hist.interval*3/2
 	}
+	if again {
+		*hist = history{interval: hist.interval}
+	}
 	if hist.hear(h.Seqno, tick(h.Interval)*centisecond, s.now) && !h.Unicast {
+		// It is new, or it has restarted; then it does not know any more what it
+		// announced, and so neither its old routes nor the rule that an unfeasible
+		// update may be ignored can be relied on.
+		s.handleRetraction(n, netip.Prefix{})
 		n.wantIHU = true
 		s.helloSoon(n.iface)
 		s.greet(n)
@@ -184,8 +193,20 @@ func (s *Speaker) handleHello(n *neighbour, h wire.Hello) {
 	s.refreshCost(n)
 }
 
-// handleIHU follows RFC 8966 section 3.4.2.
+// sameClock tells whether a neighbour's clock went on as ours did since its last Hello.
+func (n *neighbour) sameClock(stamp, now uint32) bool {
+	const most = 5 * 1000 * 1000
+	drift := int32((stamp - n.peerStamp) - (now - n.peerStamp0))
+	return -most < drift && drift < most
+}
+
+// handleIHU follows RFC 8966 section 3.4.2. One that echoes a timestamp from before
+// we were there is meant for our earlier life: the neighbour does not know yet that
+// we begin anew, and may route through us what we should then route through it.
 func (s *Speaker) handleIHU(n *neighbour, u wire.IHU) {
+	if n.iface.RTT && u.HasTimestamp && tick(s.clock()-u.Origin)*1000 > s.now-n.iface.since {
+		return
+	}
 	hold := tick(u.Interval) * centisecond
 	if hold == 0 {
 		hold = hellosPerIHU * n.iface.hello
