@@ -1,8 +1,9 @@
-# GlobalNet. `make` alone lists what there is.
+# GlobalNet. `make` alone lists what there is; BUILD.md and HACKING.md say more.
 
 GO       ?= go
 TAGS     := nethttpomithttp2
-LDFLAGS  := -s -w
+VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags $(TAGS) -ldflags "$(LDFLAGS)"
 FUZZTIME ?= 1m
 PKG      ?= ./...
@@ -28,7 +29,7 @@ run: build ## start a neighbourhood of five routers and watch it (ONCE=1: end wh
 test: ## run the tests (LAB=required: fail where a privilege is missing)
 	$(GO) test -tags $(TAGS) $(PKG)
 
-race: ## run the tests with the race detector (needs a C compiler)
+race: ## run the tests with the race detector (needs a C compiler for the detector)
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(PKG)
 
 lint: ## gofmt, vet, staticcheck
@@ -37,7 +38,12 @@ lint: ## gofmt, vet, staticcheck
 	$(GO) tool staticcheck -tags $(TAGS) $(PKG)
 
 fuzz: ## run every fuzzer for FUZZTIME (1m)
-	$(GO) run ./internal/tools/fuzz -time $(FUZZTIME)
+	@for dir in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
+			echo "== $$dir $$name"; \
+			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+		done; \
+	done
 
 lab: build ## run the tests that need namespaces, and fail where they are forbidden
 	LAB=required $(GO) test -tags $(TAGS) ./lab/... ./mesh/... ./agent/...
@@ -77,7 +83,7 @@ $(TARGETS:%=dist/globalnet-%):
 	$(BUILD) -o $@ ./cmd/globalnet
 
 sizes: ## print the size of each router binary against its budget (after build-all)
-	$(GO) run ./internal/tools/sizes $(TARGETS:%=dist/globalnet-%)
+	$(GO) run ./internal/sizes $(TARGETS:%=dist/globalnet-%)
 
 vm: ## laboratories in virtual machines (not there yet)
 	@echo "make vm: the virtual machines come with the OpenWrt image" >&2; exit 1
