@@ -45,7 +45,10 @@ func runAgent(ctx context.Context, in *invocation) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return serve(ctx, a, log, stop)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	return serve(ctx, a, log, hangup, stop)
 }
 
 // runner is what serve needs of agent.Agent.
@@ -54,12 +57,8 @@ type runner interface {
 	Reload(ctx context.Context) (config.Diff, error)
 }
 
-// serve runs the agent, reloads it at SIGHUP, and gives it stopTime to end.
-func serve(ctx context.Context, a runner, log *slog.Logger, stop func()) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-
+// serve runs the agent, reloads it at each hangup, and gives it stopTime to end.
+func serve(ctx context.Context, a runner, log *slog.Logger, hangup <-chan os.Signal, stop func()) error {
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
 	for {

@@ -80,7 +80,7 @@ func metric(m uint16) string {
 	return fmt.Sprint(m)
 }
 
-func bytes(n uint64) string {
+func byteCount(n uint64) string {
 	units := []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
 	f, i := float64(n), 0
 	for ; f >= 999.5 && i < len(units)-1; i++ {

@@ -101,7 +101,7 @@ func neighbourTable(neighbours []mesh.Neighbour) table {
 	for _, n := range neighbours {
 		t = append(t, []string{
 			n.Node.Short(), n.State, duration(n.Since), n.Class, n.Via, metric(n.Cost), roundTrip(n.RTT),
-			age(n.LastHandshake), bytes(n.RxBytes), bytes(n.TxBytes), n.Endpoint,
+			age(n.LastHandshake), byteCount(n.RxBytes), byteCount(n.TxBytes), n.Endpoint,
 		})
 	}
 	return t
@@ -121,9 +121,11 @@ func showRoutes(ctx context.Context, in *invocation) error {
 		if !r.Feasible {
 			note = "not feasible"
 		}
-		next := r.Gateway.String()
+		next := ""
 		if len(r.Neighbour) >= 8 {
 			next = r.Neighbour[:8]
+		} else if r.Gateway.IsValid() {
+			next = r.Gateway.String()
 		}
 		t = append(t, []string{
 			mark, strings.TrimSuffix(r.Destination.String(), "/128"), metric(r.Metric), next, r.Ifname,
