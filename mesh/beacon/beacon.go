@@ -309,6 +309,9 @@ func (b *Beacon) loop(ctx context.Context) {
 			if p != pace {
 				pace = p
 				announce = later(time.Now(), spoken.Add(announceGap))
+				if pace == Isolated { // those that know us need not answer what we announce
+					query = later(time.Now(), queried.Add(queryGap))
+				}
 			}
 		case <-b.ask:
 			query = later(time.Now(), queried.Add(queryGap))

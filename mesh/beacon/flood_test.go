@@ -13,7 +13,7 @@ import (
 
 // A forger sends frames with any source address.
 type forger struct {
-	t  *testing.T
+	t  testing.TB
 	fd int
 	to unix.SockaddrLinklayer
 }

@@ -24,14 +24,14 @@ func TestMain(m *testing.M) { labtest.Main(m) }
 
 // A segment is a bridge with ports, each the interface "w0" of a namespace.
 type segment struct {
-	t    *testing.T
+	t    testing.TB
 	hub  *netns.Namespace
 	h    *netlink.Handle
 	idx  int
 	size int
 }
 
-func newSegment(t *testing.T) *segment {
+func newSegment(t testing.TB) *segment {
 	t.Helper()
 	s := &segment{t: t, hub: labtest.Namespace(t, "hub")}
 	s.h = handle(t, s.hub)
@@ -40,7 +40,7 @@ func newSegment(t *testing.T) *segment {
 	return s
 }
 
-func handle(t *testing.T, ns *netns.Namespace) *netlink.Handle {
+func handle(t testing.TB, ns *netns.Namespace) *netlink.Handle {
 	t.Helper()
 	h, err := ns.Netlink()
 	if err != nil {
@@ -67,11 +67,28 @@ func (s *segment) addUp(h *netlink.Handle, l netlink.Link) int {
 
 // A station is a namespace on a segment; ifname is "w0".
 type station struct {
-	t     *testing.T
+	t     testing.TB
 	ns    *netns.Namespace
 	h     *netlink.Handle
 	index int
+	port  string     // its end at the bridge
 	ll    netip.Addr // with zone
+}
+
+// plug connects the station to the bridge, or cuts it off.
+func (s *segment) plug(st *station, in bool) {
+	s.t.Helper()
+	p, err := s.h.LinkByName(st.port)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	master := s.idx
+	if !in {
+		master = 0
+	}
+	if err := s.h.LinkSetMasterByIndex(p, master); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // station adds a namespace. With ip4, the interface has that address too.
@@ -85,9 +102,9 @@ func (s *segment) station(ip4 string) *station {
 		}
 	}
 	st.h = handle(s.t, st.ns)
-	port := fmt.Sprintf("p%d", s.size)
+	st.port = fmt.Sprintf("p%d", s.size)
 	s.addUp(s.h, &netlink.Veth{
-		LinkAttrs:     netlink.LinkAttrs{Name: port, MasterIndex: s.idx},
+		LinkAttrs:     netlink.LinkAttrs{Name: st.port, MasterIndex: s.idx},
 		PeerName:      "w0",
 		PeerNamespace: netlink.NsFd(st.ns.Fd()),
 	})
@@ -170,7 +187,7 @@ func (s *seen) len() int {
 }
 
 // wait waits for a sighting of tag.
-func (s *seen) wait(t *testing.T, tag Tag) Sighting {
+func (s *seen) wait(t testing.TB, tag Tag) Sighting {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	for {
@@ -215,7 +232,7 @@ func (st *station) open(cfg Config) (b *Beacon) {
 	return b
 }
 
-func (r *running) start(t *testing.T) {
+func (r *running) start(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
@@ -248,7 +265,7 @@ func (st *station) sender() (*net.UDPConn, netip.AddrPort) {
 	return c, netip.AddrPortFrom(group6.WithZone(fmt.Sprint(st.index)), mdnsPort)
 }
 
-func eventually(t *testing.T, what string, f func() bool) {
+func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -258,7 +275,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 }
 
 // openPorts lists the UDP ports other than that of multicast DNS that are open in the namespace.
-func openPorts(t *testing.T, st *station) (ports []uint16) {
+func openPorts(t testing.TB, st *station) (ports []uint16) {
 	t.Helper()
 	var text []byte
 	err := st.ns.Do(func() error {
