@@ -13,6 +13,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 
 	"globalnet/lab/netns"
 )
@@ -69,7 +70,7 @@ func addServerAddresses(ns *netns.Namespace) error {
 		return fmt.Errorf("loopback of %s: %w", ns.Name, err)
 	}
 	for _, ip := range []netip.Addr{WebServer, DNSServer, WebServer6, DNSServer6} {
-		addr := &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(ip.BitLen(), ip.BitLen())}}
+		addr := &netlink.Addr{IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(ip.BitLen(), ip.BitLen())}, Flags: unix.IFA_F_NODAD}
 		if err := h.AddrReplace(lo, addr); err != nil {
 			return fmt.Errorf("address %s of %s: %w", ip, ns.Name, err)
 		}

@@ -206,6 +206,9 @@ func runInit() int {
 		fmt.Fprintln(os.Stderr, fmt.Errorf("starting inside the sandbox: %w", err))
 		return StatusSetup
 	}
+	for _, fd := range files[3:] {
+		unix.Close(int(fd)) // they are the program's; a pipe among them must be able to end
+	}
 	go func() {
 		for s := range signals {
 			syscall.Kill(pid, s.(syscall.Signal))
