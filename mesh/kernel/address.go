@@ -158,6 +158,9 @@ func (k *Kernel) Cleanup(ctx context.Context) error {
 		d.close()
 		delete(k.devices, name)
 	}
+	if k.wg != nil {
+		clear(k.wg.links)
+	}
 	errs = append(errs, k.removeLinks(), k.removeRules(), k.removeRoutes())
 	lo, err := netlink.LinkByName("lo")
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
@@ -21,13 +22,17 @@ const maxPending = 64
 // watcher turns netlink notifications into changes. Changes of one kind and
 // interface that nobody has taken yet are one change.
 type watcher struct {
-	log  *slog.Logger
-	out  chan mesh.Change
-	in   chan mesh.Change
-	done chan struct{}
-	wg   sync.WaitGroup
-	conn *netlink.Conn
-	once sync.Once
+	log    *slog.Logger
+	out    chan mesh.Change
+	in     chan mesh.Change
+	done   chan struct{}
+	wg     sync.WaitGroup
+	routes sync.WaitGroup // of readRoute alone
+	conn   *netlink.Conn
+	once   sync.Once
+
+	warned   bool            // that wireless cannot be had
+	wireless *genetlink.Conn // nil without 802.11; readRoute's, and close's after it
 }
 
 func newWatcher(log *slog.Logger) (*watcher, error) {
@@ -48,10 +53,11 @@ func newWatcher(log *slog.Logger) (*watcher, error) {
 		done: make(chan struct{}),
 		conn: c,
 	}
-	w.wg.Add(2)
-	go w.readRoute()
+	w.wg.Add(1)
 	go w.deliver()
 	w.watchStations()
+	w.routes.Add(1)
+	go w.readRoute()
 	return w, nil
 }
 
@@ -59,6 +65,10 @@ func (w *watcher) close() {
 	w.once.Do(func() {
 		close(w.done)
 		w.conn.Close()
+		w.routes.Wait()
+		if w.wireless != nil {
+			w.wireless.Close()
+		}
 		w.wg.Wait()
 	})
 }
@@ -111,7 +121,7 @@ func (w *watcher) send(c mesh.Change) bool {
 }
 
 func (w *watcher) readRoute() {
-	defer w.wg.Done()
+	defer w.routes.Done()
 	names := make(map[int32]string)
 	for {
 		msgs, err := w.conn.Receive()
@@ -132,7 +142,11 @@ func (w *watcher) readRoute() {
 			continue
 		}
 		for _, m := range msgs {
+			known := len(names)
 			ifname, ok := changedInterface(m, names)
+			if len(names) > known {
+				w.watchStations()
+			}
 			if ok && !w.send(mesh.Change{Kind: mesh.InterfacesChanged, Ifname: ifname}) {
 				return
 			}

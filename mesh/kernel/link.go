@@ -71,6 +71,9 @@ func (k *Kernel) RemoveLink(ctx context.Context, name string) error {
 		d.close()
 		delete(k.devices, name)
 	}
+	if k.wg != nil {
+		delete(k.wg.links, name)
+	}
 	// Also an interface that an earlier run or another mode left.
 	link, err := linkByName(name)
 	if err == nil && link != nil {

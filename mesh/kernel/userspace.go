@@ -121,7 +121,16 @@ func (k *Kernel) changeUserspace(d *device, l mesh.LinkConfig) error {
 	if l.ListenPort != old.ListenPort {
 		conf.set("listen_port", strconv.Itoa(int(l.ListenPort)))
 	}
-	newPeer := l.PeerKey != old.PeerKey || l.PresharedKey != old.PresharedKey || l.PrivateKey != old.PrivateKey
+	// A preshared key is new when the two have signalled anew, perhaps because one of
+	// them lost the session. The side that begins makes a new one; the other keeps
+	// what it has until then.
+	newPSK := l.PresharedKey != old.PresharedKey
+	newPeer := l.PeerKey != old.PeerKey || l.PrivateKey != old.PrivateKey || newPSK && l.Handshake
+	if newPSK && !newPeer {
+		conf.hex("public_key", l.PeerKey[:])
+		conf.set("update_only", "true")
+		conf.hex("preshared_key", l.PresharedKey[:])
+	}
 	switch {
 	case newPeer:
 		conf.peer(l)

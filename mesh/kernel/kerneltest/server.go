@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,6 +36,17 @@ func serveNode() error {
 	srv := rpc.NewServer()
 	if err := srv.Register(s); err != nil {
 		return err
+	}
+	if path := os.Getenv("KERNELTEST_PROFILE"); path != "" {
+		f, err := os.Create(fmt.Sprintf("%s.%d", path, os.Getpid()))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	srv.ServeConn(pipe{os.Stdin, os.Stdout})
 	if s.k != nil {
