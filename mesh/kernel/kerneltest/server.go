@@ -113,6 +113,10 @@ func (s *Server) Adopt(names [2]string, _ *struct{}) error {
 	if err != nil {
 		return err
 	}
+	// Kernels before 6.2 rename no interface that is up.
+	if err := netlink.LinkSetDown(l); err != nil {
+		return err
+	}
 	if err := netlink.LinkSetName(l, names[1]); err != nil {
 		return err
 	}
