@@ -29,6 +29,7 @@ type outbox struct {
 	slowAt    tick
 	greet     bool // an IHU and a request for everything
 	flights   []*flight
+	flying    map[*destination]int // in how many flights it is
 	probe     probing
 	ackRTT    tick // smoothed time to an acknowledgment
 }
@@ -42,6 +43,7 @@ type flight struct {
 	greet     bool
 	questions []wire.TLV
 	dests     []*destination
+	overtook  []*destination // those of dests that an earlier flight was still about
 }
 
 // probing is a question whether the neighbour is there.
@@ -168,8 +170,34 @@ func (w *writer) question(t wire.TLV) {
 func (w *writer) update(d *destination) {
 	if u, ok := w.s.announcement(d, w.n.iface); ok {
 		fl := w.reliable(u)
+		o := &w.n.out
+		if o.flying[d] > 0 {
+			fl.overtook = append(fl.overtook, d)
+		}
+		if o.flying == nil {
+			o.flying = make(map[*destination]int)
+		}
+		o.flying[d]++
 		fl.dests = append(fl.dests, d)
 		w.s.count(updatesSent)
+	}
+}
+
+// land removes a flight, acknowledged or given up. The older of two flights about the
+// same destination may have arrived last: what was said last is said again.
+func (o *outbox) land(s *Speaker, fl *flight) {
+	o.flights = slices.DeleteFunc(o.flights, func(other *flight) bool { return other == fl })
+	for _, d := range fl.dests {
+		if o.flying[d]--; o.flying[d] == 0 {
+			delete(o.flying, d)
+		}
+	}
+	if len(o.flying) == 0 {
+		o.flying = nil
+	}
+	for _, d := range fl.overtook {
+		o.slow.add(d)
+		o.slowAt = earlier(o.slowAt, s.now+triggerMax)
 	}
 }
 
@@ -197,18 +225,15 @@ func (s *Speaker) flightTimeouts(n *neighbour) {
 	if o.probe.tries > 0 && o.probe.due <= s.now {
 		s.sendProbe(n)
 	}
-	for k := 0; k < len(o.flights); k++ {
-		fl := o.flights[k]
-		if fl.due > s.now {
-			continue
-		}
-		if fl.tries > maxResends {
+	for _, fl := range slices.Clone(o.flights) {
+		switch {
+		case fl.due > s.now:
+		case fl.tries > maxResends:
 			s.count(unanswered)
-			o.flights = slices.Delete(o.flights, k, k+1)
-			k--
-			continue
+			o.land(s, fl)
+		default:
+			s.resend(n, fl)
 		}
-		s.resend(n, fl)
 	}
 }
 
@@ -233,7 +258,6 @@ func (s *Speaker) resend(n *neighbour, fl *flight) {
 			for _, d := range fl.dests[k:] {
 				n.out.fast.add(d)
 			}
-			fl.dests = fl.dests[:k]
 			break
 		}
 		s.count(updatesSent)
@@ -247,7 +271,7 @@ func (s *Speaker) resend(n *neighbour, fl *flight) {
 func (s *Speaker) handleAck(n *neighbour, nonce uint16) {
 	o := &n.out
 	known := o.probe.tries > 0 && o.probe.nonce == nonce
-	for k, fl := range o.flights {
+	for _, fl := range o.flights {
 		if fl.nonce != nonce {
 			continue
 		}
@@ -258,7 +282,7 @@ func (s *Speaker) handleAck(n *neighbour, nonce uint16) {
 			}
 			o.ackRTT += (sample - o.ackRTT) / 4
 		}
-		o.flights = slices.Delete(o.flights, k, k+1)
+		o.land(s, fl)
 		break
 	}
 	if known {

@@ -79,11 +79,34 @@ func (s *Speaker) starve(d *destination, lost *route) {
 // like to have for a newer one, RFC 8966 section 3.8.2.2.
 func (s *Speaker) askUnfeasible(d *destination, n *neighbour, id RouterID) {
 	src := d.source(id)
-	if src == nil || d.request.covers(id, src.seqno+1) {
+	if src == nil {
+		return
+	}
+	if r := d.request; r.covers(id, src.seqno+1) {
+		if r.to != n && s.now >= r.sent+requestGap { // it was asked of others, before n told us
+			r.to = nil
+			s.sendRequest(d)
+		}
 		return
 	}
 	s.setRequest(d, &request{id: id, seqno: src.seqno + 1, hops: maxHops, own: true, to: n})
 	s.sendRequest(d)
+}
+
+// feed asks for a destination that is announced to us but starves, if nobody is asked.
+func (s *Speaker) feed(d *destination) {
+	if d.own || d.selected != nil || d.request != nil {
+		return
+	}
+	var best *route
+	for _, r := range d.routes {
+		if r.metric != infinity && (best == nil || r.metric < best.metric) {
+			best = r
+		}
+	}
+	if best != nil {
+		s.askUnfeasible(d, best.via, best.id)
+	}
 }
 
 // sendRequest sends the request of a destination and sets the time to do so again.
@@ -191,8 +214,8 @@ func (s *Speaker) forward(d *destination, n *neighbour, q wire.SeqnoRequest) {
 	if r := d.request; r.covers(q.RouterID, q.Seqno) {
 		r.addFrom(n)
 		// A repeated request is passed on again only after a while; and where we
-		// starve ourselves, all were asked but the one who might be behind n's back.
-		if s.now < r.sent+requestGap || (r.own && r.to == nil) {
+		// starve ourselves, all were asked.
+		if s.now < r.sent+requestGap || (r.own && r.to == nil && d.selected == nil) {
 			s.count(requestsDuplicate)
 			return
 		}
@@ -209,9 +232,13 @@ func (s *Speaker) forward(d *destination, n *neighbour, q wire.SeqnoRequest) {
 	s.sendRequest(d)
 }
 
-// towards picks the next hop of a request: of the best feasible route, or else of
-// the best of all.
+// towards picks the next hop of a request: of the selected route, since only that is
+// announced and so only its answer helps whoever asks; else of the best feasible
+// route, or of the best of all.
 func (s *Speaker) towards(d *destination, not *neighbour) *neighbour {
+	if d.selected != nil && d.selected.via != not {
+		return d.selected.via
+	}
 	var best *route
 	feasible := false
 	for _, r := range d.routes {
@@ -233,6 +260,13 @@ func (s *Speaker) towards(d *destination, not *neighbour) *neighbour {
 func (s *Speaker) satisfy(d *destination) {
 	r, sel := d.request, d.selected
 	if sel.id == r.id && newer(r.seqno, sel.seqno) {
+		if r.own && r.to == nil { // we starve no longer; others still do
+			r.own = false
+			r.due = r.sent + requestHold
+			if len(r.from) == 0 {
+				s.clearRequest(d)
+			}
+		}
 		return
 	}
 	for _, n := range r.from {

@@ -235,6 +235,7 @@ func (s *Speaker) refreshMetrics(n *neighbour) {
 	for _, d := range s.order {
 		if r := d.route(n); r != nil && r.setMetric(s.now) {
 			s.reselect(d)
+			s.feed(d)
 		}
 	}
 }
@@ -248,6 +249,7 @@ func (s *Speaker) sweep() {
 	for _, d := range s.order {
 		s.expire(d)
 		s.reselect(d)
+		s.feed(d)
 		s.forgetSources(d, hold)
 		if !d.own && len(d.routes) == 0 && len(d.sources) == 0 && d.request == nil && d.holdUntil <= s.now {
 			d.gone = true
