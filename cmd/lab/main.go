@@ -57,7 +57,7 @@ var commands []*command
 
 func init() {
 	commands = []*command{
-		runCommand, upCommand, statusCommand, execCommand, netCommand, waitCommand, benchCommand, downCommand,
+		runCommand, upCommand, statusCommand, execCommand, netCommand, pingCommand, waitCommand, benchCommand, downCommand,
 		serveInside, benchInside,
 	}
 }
@@ -103,7 +103,8 @@ func usage(w io.Writer) {
 	fmt.Fprint(w, `
 Each command has --help. To begin:
   lab run                            five routers that find each other; Ctrl-C ends them
-  lab exec a -- ping -c 3 e          in another terminal: a program inside router a
+  lab ping a e                       in another terminal: from one end to the other
+  lab exec a -- bash                 a shell, or any program, inside router a
   lab net cut b c                    take a link away and watch the routes change
 `)
 }

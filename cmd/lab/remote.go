@@ -6,9 +6,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os/signal"
 	"slices"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"globalnet/lab"
 	"globalnet/lab/control"
@@ -69,7 +72,7 @@ var execCommand = &command{
 files. Its exit status is that of exec. Routers are known by name: ping e.
 
   lab exec a -- bash
-  lab exec a -- ping -c 3 e
+  lab exec a -- ip -6 route show table all
   lab exec internet -- tcpdump -ni up0`,
 	run: func(c *call) error {
 		// Options of the program are not ours: what follows NODE is taken as it is.
@@ -168,5 +171,49 @@ var statusCommand = &command{
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, n.Kind, n.Agent, n.Address, neighbours, routes)
 		}
 		return w.Flush()
+	},
+}
+
+var pingCommand = &command{
+	name: "ping", args: "FROM TO", summary: "ping a router's mesh address from another router, without any program",
+	help: "  lab ping a e\n  lab ping --count 3 a e",
+	run: func(c *call) error {
+		var count int
+		dir, err := c.remote(func(f *flag.FlagSet) { f.IntVar(&count, "count", 0, "end after so `many`; 0 goes on until Ctrl-C") })
+		if err != nil {
+			return err
+		}
+		if len(c.args) != 2 {
+			return c.usageError("ping takes FROM and TO")
+		}
+		ctx, cancel := signal.NotifyContext(c, unix.SIGINT, unix.SIGTERM)
+		defer cancel()
+		lost := false
+		for i := 1; ; i++ {
+			rtt, err := dir.Ping(ctx, c.args[0], c.args[1])
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case errors.Is(err, control.ErrNotRunning):
+				return hint(err)
+			case err != nil:
+				lost = true
+				fmt.Fprintf(c.stdout, "%d: %v\n", i, err)
+			default:
+				fmt.Fprintf(c.stdout, "%d: %s → %s in %.2f ms\n", i, c.args[0], c.args[1], float64(rtt)/float64(time.Millisecond))
+			}
+			if i == count {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(time.Second):
+			}
+		}
+		if lost {
+			return &status{code: 1}
+		}
+		return nil
 	},
 }

@@ -137,12 +137,12 @@ func (v *view) hints() []string {
 	a, b, last := v.rows[0].name, v.rows[1].name, v.rows[len(v.rows)-1].name
 	return []string{
 		first,
-		"Try in another terminal (bin/lab …):",
-		fmt.Sprintf("  lab exec %s -- ping %-12s a program inside a router", a, last),
-		fmt.Sprintf("  lab net cut %s %s   then lab net heal   take a link away; give all back", a, b),
+		"Try in another terminal (lab is bin/lab):",
+		fmt.Sprintf("  lab exec %s -- bash            a shell, or any program, inside a router", a),
+		fmt.Sprintf("  lab ping %s %-5s              from one end to the other", a, last),
+		fmt.Sprintf("  lab net cut %s %s              take a link away; lab net heal gives all back", a, b),
 		fmt.Sprintf("  lab net loss %s %s 40%%         make a link bad", a, b),
-		fmt.Sprintf("  lab net kill %s  lab net restart %s", b, b),
-		fmt.Sprintf("  lab exec %s -- bash            look around", a),
+		fmt.Sprintf("  lab net kill %s               end an agent; lab net restart %s starts it again", b, b),
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // maxAnswer bounds what is read from a lab.
@@ -30,6 +32,12 @@ func (d Dir) Change(ctx context.Context, words []string) error {
 
 // Wait returns when all routers reach each other.
 func (d Dir) Wait(ctx context.Context) error { return d.call(ctx, "POST", "/v1/wait", nil, nil) }
+
+// Ping pings a router from another.
+func (d Dir) Ping(ctx context.Context, from, to string) (rtt time.Duration, err error) {
+	q := url.Values{"from": {from}, "to": {to}}
+	return rtt, d.call(ctx, "POST", "/v1/ping?"+q.Encode(), nil, &rtt)
+}
 
 // Down asks a lab to end. It returns before the lab has ended.
 func (d Dir) Down(ctx context.Context) error { return d.call(ctx, "POST", "/v1/down", nil, nil) }

@@ -34,6 +34,9 @@ type Server struct {
 	Down func()
 }
 
+// pingTime is how long a ping waits for its answer.
+const pingTime = 2 * time.Second
+
 // maxRequest bounds a request's body.
 const maxRequest = 1 << 20
 
@@ -91,6 +94,16 @@ func (s *Server) handler() http.Handler {
 			return
 		}
 		answer(w, struct{}{})
+	})
+	mux.HandleFunc("POST /v1/ping", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), pingTime)
+		defer cancel()
+		rtt, err := s.Lab.Ping(ctx, r.FormValue("from"), r.FormValue("to"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+			return
+		}
+		answer(w, rtt)
 	})
 	mux.HandleFunc("POST /v1/down", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{})

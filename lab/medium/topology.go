@@ -129,4 +129,3 @@ func (t *topology) HealAll() {
 	clear(t.groups)
 	t.generation++
 }
-
