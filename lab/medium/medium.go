@@ -8,7 +8,6 @@
 package medium
 
 import (
-	"container/heap"
 	"encoding/binary"
 	"math/rand/v2"
 	"slices"
@@ -76,10 +75,11 @@ type Medium struct {
 	rng    *rand.Rand
 	radios []*radio
 	owner  map[[6]byte]Radio
-	queue  deliveries
+	queue  queue
 	seq    uint64
 	last   map[[2]Radio]time.Time // arrival of the newest frame, to keep frames in order
 	events []Delivery
+	head   int // of events, the next to hand out
 }
 
 // New makes an empty medium. The seed decides which frames are lost.
@@ -193,7 +193,7 @@ func (m *Medium) send(now, at time.Time, r Radio, h hearer, frame []byte) {
 	}
 	m.last[pair] = at
 	m.seq++
-	heap.Push(&m.queue, queued{at: at, seq: m.seq, from: r, Delivery: Delivery{h.to, frame}})
+	m.queue.push(queued{at, m.seq, m.generation, r, Delivery{h.to, frame}})
 }
 
 func (m *Medium) deliver(to Radio, frame []byte) {
@@ -249,11 +249,13 @@ func (m *Medium) NextTimeout() time.Time {
 // hearer has meanwhile moved out of reach is lost.
 func (m *Medium) HandleTimeout(now time.Time) {
 	for len(m.queue) > 0 && !m.queue[0].at.After(now) {
-		q := heap.Pop(&m.queue).(queued)
-		from, to := m.radios[q.from], m.radios[q.To]
-		if _, ok := m.quality(from.node, to.node, from.channel); !ok {
-			from.counters.Lost++
-			continue
+		q := m.queue.pop()
+		if q.generation != m.generation {
+			from, to := m.radios[q.from], m.radios[q.To]
+			if _, ok := m.quality(from.node, to.node, from.channel); !ok {
+				from.counters.Lost++
+				continue
+			}
 		}
 		m.deliver(q.To, q.Frame)
 	}
@@ -261,12 +263,13 @@ func (m *Medium) HandleTimeout(now time.Time) {
 
 // NextEvent returns the next frame that is heard.
 func (m *Medium) NextEvent() (Delivery, bool) {
-	if len(m.events) == 0 {
+	if m.head == len(m.events) {
+		m.events, m.head = m.events[:0], 0
 		return Delivery{}, false
 	}
-	d := m.events[0]
-	m.events[0].Frame = nil
-	m.events = m.events[1:]
+	d := m.events[m.head]
+	m.events[m.head] = Delivery{}
+	m.head++
 	return d, true
 }
 
@@ -275,32 +278,6 @@ func later(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-type queued struct {
-	at   time.Time
-	seq  uint64 // keeps the order of frames that arrive at one time
-	from Radio
-	Delivery
-}
-
-type deliveries []queued
-
-func (d deliveries) Len() int      { return len(d) }
-func (d deliveries) Swap(i, j int) { d[i], d[j] = d[j], d[i] }
-func (d deliveries) Less(i, j int) bool {
-	if d[i].at.Equal(d[j].at) {
-		return d[i].seq < d[j].seq
-	}
-	return d[i].at.Before(d[j].at)
-}
-func (d *deliveries) Push(x any) { *d = append(*d, x.(queued)) }
-func (d *deliveries) Pop() any {
-	old := *d
-	last := old[len(old)-1]
-	old[len(old)-1] = queued{}
-	*d = old[:len(old)-1]
-	return last
 }
 
 // MAC returns the address of the n-th interface of a lab: locally administered, unicast.
