@@ -11,13 +11,14 @@ import (
 	"globalnet/mesh/peers"
 )
 
-// target names what is dialled, for pacing: a tag seen by a beacon, a node, or a
-// mesh address.
+// target names what is dialled, for pacing: a tag seen by a beacon, a node of the
+// peer book, a mesh address, or an address where a known neighbour was.
 type target string
 
 func tagTarget(t link.Tag) target          { return target("t" + string(t[:])) }
 func nodeTarget(id identity.NodeID) target { return target("n" + string(id[:])) }
 func meshTarget(a netip.Addr) target       { return target("m" + a.String()) }
+func wayTarget(a netip.AddrPort) target    { return target("w" + a.String()) }
 
 // dialTable paces dials: one at a time to each target, a pause that doubles after
 // each failure, and never more than maxDials at once, so that forged beacons cost
@@ -144,22 +145,18 @@ func (n *Node) neighbourByTag(tag link.Tag) *neighbour {
 	return nil
 }
 
-// redial looks for a new path to a neighbour: the segment it was seen on, where
-// it was dialled before, and the mesh itself, in turn.
+// redial looks for a new path to a neighbour, by all ways at once: the segment it
+// was seen on last, where it was dialled before, and the mesh itself. The engine
+// lets one session win.
 func (n *Node) redial(now time.Time, nb *neighbour) {
-	t := nodeTarget(nb.node)
-	var ways []link.DialTarget
 	if addr, ok := n.seen.latest(nb.tag); ok {
-		ways = append(ways, link.DialTarget{Addr: addr, Tag: nb.tag, Node: nb.node})
+		n.dial(now, wayTarget(addr), link.DialTarget{Addr: addr, Tag: nb.tag, Node: nb.node})
 	}
 	if nb.dialed.IsValid() {
-		ways = append(ways, link.DialTarget{Addr: nb.dialed, Node: nb.node})
+		n.dial(now, wayTarget(nb.dialed), link.DialTarget{Addr: nb.dialed, Node: nb.node})
 	}
-	if n.routeAvoids(nb) {
-		ways = append(ways, n.overMesh(nb.node.Address(), nb.node))
-	}
-	if len(ways) > 0 {
-		n.dial(now, t, ways[n.dials.failures(t)%len(ways)])
+	if a := nb.node.Address(); n.routeAvoids(nb) {
+		n.dial(now, meshTarget(a), n.overMesh(a, nb.node))
 	}
 }
 

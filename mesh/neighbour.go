@@ -39,6 +39,7 @@ type neighbour struct {
 	state  neighbourState
 	since  time.Time
 	est    link.Established
+	conf   LinkConfig // what WireGuard was told
 	class  link.Class
 	dialed netip.AddrPort // signalling address that worked, if we dialled
 	conn   SpeakerConn
@@ -179,11 +180,11 @@ func (n *Node) switchLink(ctx context.Context, est link.Established) error {
 		})
 		return err
 	}
-	return n.do(ctx, func(now time.Time) { n.linkMade(now, est, conn) })
+	return n.do(ctx, func(now time.Time) { n.linkMade(now, est, conf, conn) })
 }
 
 // linkMade takes the link into use.
-func (n *Node) linkMade(now time.Time, est link.Established, conn SpeakerConn) {
+func (n *Node) linkMade(now time.Time, est link.Established, conf LinkConfig, conn SpeakerConn) {
 	nb := n.neighbours[est.Node]
 	if nb == nil || nb.conn != nil && conn != nil {
 		if conn != nil {
@@ -195,7 +196,10 @@ func (n *Node) linkMade(now time.Time, est link.Established, conn SpeakerConn) {
 	if again {
 		nb.restarts++
 	}
-	nb.est, nb.tag = est, est.Tag
+	if nb.tag != est.Tag { // it has started anew; nobody answers to the old tag
+		n.seen.forgetTag(nb.tag)
+	}
+	nb.est, nb.conf, nb.tag = est, conf, est.Tag
 	nb.class = n.pathClass(est.Ifname, est.Remote.Addr())
 	nb.established = now
 	nb.heard = false

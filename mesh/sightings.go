@@ -61,6 +61,15 @@ func (t *sightingTable) forget(ifname string) {
 	}
 }
 
+// forgetTag drops a tag that its node no longer goes by.
+func (t *sightingTable) forgetTag(tag link.Tag) {
+	for k := range t.entries {
+		if k.tag == tag {
+			delete(t.entries, k)
+		}
+	}
+}
+
 func (t *sightingTable) expire(now time.Time) {
 	for k, e := range t.entries {
 		if now.Sub(e.at) > sightingLife {

@@ -30,6 +30,8 @@ type linkWatch struct {
 	firstSent   time.Time // first of them
 	probedAt    time.Time
 	handshakeAt time.Time // when the handshake's time changed
+	kickedAt    time.Time // when we began it, again or for the first time
+	kicks       int
 }
 
 // update takes a reading and reports whether the neighbour should be probed.
@@ -107,12 +109,42 @@ func (n *Node) takeStats(now time.Time, stats map[string]LinkStats) {
 			n.watch.traffic = now
 			n.watch.next = minTime(n.watch.next, now.Add(watchBusy))
 		}
+		if nb.est.Initiator && s.LastHandshake.IsZero() {
+			n.kickHandshake(now, nb)
+		}
 		if probe && nb.state == stateUp {
 			n.count("probes")
 			n.speaker.Probe(now, nb.ifname)
 		}
 	}
 }
+
+// kickHandshake begins the WireGuard handshake of a new link again: its first
+// message may be lost, and WireGuard itself waits five seconds before it repeats it.
+func (n *Node) kickHandshake(now time.Time, nb *neighbour) {
+	w := &nb.stats
+	n.watch.traffic = now
+	if w.kickedAt.IsZero() {
+		w.kickedAt = now // linkMade began it
+	}
+	if w.kicks >= maxKicks || now.Sub(w.kickedAt) < kickInterval<<w.kicks {
+		return
+	}
+	w.kickedAt = now
+	w.kicks++
+	conf := nb.conf
+	n.count("handshakes_repeated")
+	n.worker.submit(func(ctx context.Context, k Kernel) {
+		if err := k.SetLink(ctx, conf); err != nil {
+			n.log.Warn("repeating the handshake", "ifname", conf.Name, "err", err)
+		}
+	})
+}
+
+const (
+	kickInterval = 200 * time.Millisecond // doubles
+	maxKicks     = 4
+)
 
 func minTime(a, b time.Time) time.Time {
 	if a.Before(b) {
