@@ -204,7 +204,8 @@ func (n *neighbour) sameClock(stamp, now uint32) bool {
 // we were there is meant for our earlier life: the neighbour does not know yet that
 // we begin anew, and may route through us what we should then route through it.
 func (s *Speaker) handleIHU(n *neighbour, u wire.IHU) {
-	if n.iface.RTT && u.HasTimestamp && tick(s.clock()-u.Origin)*1000 > s.now-n.iface.since {
+	// Timestamps are cut to microseconds, so the first Hello may seem a little too old.
+	if n.iface.RTT && u.HasTimestamp && tick(s.clock()-u.Origin)*1000 > s.now-n.iface.since+millisecond {
 		return
 	}
 	hold := tick(u.Interval) * centisecond
