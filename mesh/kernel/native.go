@@ -151,7 +151,7 @@ func waitPort(step func() error) error {
 // deviceChange is what differs in the interface itself.
 func deviceChange(dev *wgtypes.Device, l mesh.LinkConfig) wgtypes.Config {
 	var c wgtypes.Config
-	if key := wgtypes.Key(l.PrivateKey); dev.PrivateKey != key {
+	if key := clamp(l.PrivateKey); dev.PrivateKey != key {
 		c.PrivateKey = &key
 	}
 	if port := int(l.ListenPort); dev.ListenPort != port {
@@ -160,11 +160,19 @@ func deviceChange(dev *wgtypes.Device, l mesh.LinkConfig) wgtypes.Config {
 	return c
 }
 
+// clamp makes of a private key what the kernel stores and shows of it: the scalar
+// of RFC 7748 section 5.
+func clamp(private mesh.Secret) wgtypes.Key {
+	private[0] &= 248
+	private[31] = private[31]&127 | 64
+	return wgtypes.Key(private)
+}
+
 // setPeer makes l's peer the only one. A peer that stays keeps its session; see
 // wgConfig.peer on why only the side that begins is told the endpoint.
 func (c *wgControl) setPeer(n *nativeLink, dev *wgtypes.Device, l mesh.LinkConfig) error {
 	var peer *wgtypes.Peer
-	if len(dev.Peers) == 1 && dev.Peers[0].PublicKey == wgtypes.Key(l.PeerKey) && dev.PrivateKey == wgtypes.Key(l.PrivateKey) {
+	if len(dev.Peers) == 1 && dev.Peers[0].PublicKey == wgtypes.Key(l.PeerKey) && dev.PrivateKey == clamp(l.PrivateKey) {
 		peer = &dev.Peers[0]
 	}
 	begin := l.Handshake && (peer == nil || peer.PresharedKey != wgtypes.Key(l.PresharedKey) ||
