@@ -115,6 +115,9 @@ func (l *Lab) Start(ctx context.Context) (err error) {
 	if err := l.addInternet(); err != nil {
 		return err
 	}
+	if err := l.hub.settle(ctx); err != nil {
+		return err
+	}
 	l.air.start()
 	if len(l.options.Agent) == 0 || l.options.Manual {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -20,6 +21,7 @@ import (
 // Pinger sends ICMPv6 echo requests (RFC 4443 section 4.1) from one namespace.
 // Its methods may be called from several goroutines.
 type Pinger struct {
+	ns   *netns.Namespace
 	conn net.PacketConn
 	id   uint16
 
@@ -42,7 +44,7 @@ const (
 
 // NewPinger opens a pinger in a namespace. The caller closes it.
 func NewPinger(ns *netns.Namespace) (*Pinger, error) {
-	p := &Pinger{id: uint16(os.Getpid()), waiting: map[uint16]*echo{}, done: make(chan struct{})}
+	p := &Pinger{ns: ns, id: uint16(os.Getpid()), waiting: map[uint16]*echo{}, done: make(chan struct{})}
 	err := ns.Do(func() (err error) {
 		p.conn, err = net.ListenPacket("ip6:ipv6-icmp", "::")
 		return err
@@ -105,6 +107,10 @@ func (p *Pinger) receive() {
 
 // Ping sends one echo request and waits for its reply, until ctx ends.
 func (p *Pinger) Ping(ctx context.Context, to netip.Addr) (time.Duration, error) {
+	dst, err := p.resolve(to)
+	if err != nil {
+		return 0, fmt.Errorf("pinging %s: %w", to, err)
+	}
 	e := &echo{to: to.WithZone(""), sent: time.Now(), reply: make(chan time.Duration, 1)}
 	p.mu.Lock()
 	p.seq++
@@ -122,7 +128,7 @@ func (p *Pinger) Ping(ctx context.Context, to netip.Addr) (time.Duration, error)
 	msg = binary.BigEndian.AppendUint16(msg, p.id)
 	msg = binary.BigEndian.AppendUint16(msg, seq)
 	msg = append(msg, "globalnet lab ping"...)
-	if _, err := p.conn.WriteTo(msg, &net.IPAddr{IP: to.AsSlice(), Zone: to.Zone()}); err != nil {
+	if _, err := p.conn.WriteTo(msg, dst); err != nil {
 		return 0, fmt.Errorf("pinging %s: %w", to, err)
 	}
 	select {
@@ -133,6 +139,26 @@ func (p *Pinger) Ping(ctx context.Context, to netip.Addr) (time.Duration, error)
 	case <-p.done:
 		return 0, fmt.Errorf("pinging %s: %w", to, net.ErrClosed)
 	}
+}
+
+// resolve turns an interface name in a zone into its number: package net would
+// look for the name outside the namespace.
+func (p *Pinger) resolve(to netip.Addr) (*net.IPAddr, error) {
+	dst := &net.IPAddr{IP: to.AsSlice(), Zone: to.Zone()}
+	if dst.Zone == "" {
+		return dst, nil
+	}
+	if _, err := strconv.Atoi(dst.Zone); err == nil {
+		return dst, nil
+	}
+	err := p.ns.Do(func() error {
+		i, err := net.InterfaceByName(dst.Zone)
+		if err == nil {
+			dst.Zone = strconv.Itoa(i.Index)
+		}
+		return err
+	})
+	return dst, err
 }
 
 // Until pings every interval until a reply comes or ctx ends. An answer to an

@@ -1,10 +1,12 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -193,4 +195,31 @@ func (h *hub) apply() error {
 		return fmt.Errorf("changing cables: %w", err)
 	}
 	return nil
+}
+
+// settle waits until every cable carries frames: the kernel tells of a new
+// carrier up to a second late.
+func (h *hub) settle(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for {
+		links, err := h.netlink.LinkList()
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return fmt.Errorf("looking at cables: %w", err)
+		}
+		waiting := 0
+		for _, l := range links {
+			if _, port := l.(*netlink.Veth); port && l.Attrs().OperState != netlink.OperUp {
+				waiting++
+			}
+		}
+		if waiting == 0 && err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d cable ends to come up: %w", waiting, ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
