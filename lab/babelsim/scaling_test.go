@@ -11,9 +11,6 @@ func TestScaling(t *testing.T) {
 	if os.Getenv("BABELSIM") == "full" {
 		sizes = Sizes
 	}
-	if os.Getenv("BABELSIM") == "500" {
-		sizes = []int{500}
-	}
 	results := Scaling(sizes, 1)
 	for _, r := range results {
 		if !r.Converged || r.Loop != nil {

@@ -103,6 +103,7 @@ func Scaling(sizes []int, seed uint64) []Result {
 		r := rand.New(rand.NewPCG(seed, uint64(n)))
 		results = append(results, Run(Scenario{
 			Name: fmt.Sprintf("random %d", n), Nodes: n, Edges: Geometric(n, 4, r), Seed: seed,
+			Settle: 10 * time.Second, Steady: 52 * time.Second, // two dumps of the largest table
 		}))
 	}
 	return results

@@ -83,7 +83,7 @@ func (s *Speaker) HandleTimeout(now time.Time) {
 	}
 	s.requestTimeouts()
 	if s.now >= s.sweepAt {
-		s.sweepAt = s.now + sweepInterval
+		s.sweepAt = s.now + sweepInterval + tick(s.routes)*sweepPerRoute
 		s.sweep()
 	}
 	s.settle()

@@ -9,6 +9,7 @@ import (
 
 const (
 	sweepInterval  = 2 * second
+	sweepPerRoute  = millisecond // so that long tables are not swept all the time
 	retractionHold = 40 * second // repeated in at least two dumps of 16 s, RFC 8966 section 3.5.5
 	smoothing      = 4 * second  // half-life of a difference, RFC 8966 appendix A.3
 )

@@ -1,0 +1,714 @@
+package babel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"globalnet/mesh/babel/wire"
+)
+
+var (
+	start = time.Unix(1_000_000_000, 0)
+	us    = netip.MustParseAddr("fe80::1")
+	alice = netip.MustParseAddr("fe80::a")
+	bob   = netip.MustParseAddr("fe80::b")
+)
+
+func prefix(k int) netip.Prefix {
+	a := [16]byte{0: 0xfd, 1: 0x47, 2: 0x4e, 3: 0x45, 13: byte(k >> 16), 14: byte(k >> 8), 15: byte(k)}
+	a[8] = 1
+	return netip.PrefixFrom(netip.AddrFrom16(a), 128)
+}
+
+func idOf(p netip.Prefix) RouterID {
+	a := p.Addr().As16()
+	return RouterID(a[8:])
+}
+
+// bench is one speaker on interfaces of which the test plays the other ends.
+type bench struct {
+	t      *testing.T
+	s      *Speaker
+	now    time.Time
+	seqno  map[netip.Addr]uint16
+	events []Event
+}
+
+// newBench returns a speaker that originates prefix(0), with interfaces "a" and "b".
+func newBench(t *testing.T, cfg Config) *bench {
+	t.Helper()
+	if cfg.RouterID == (RouterID{}) {
+		cfg.RouterID = idOf(prefix(0))
+	}
+	cfg.Rand = rand.New(rand.NewPCG(1, 2))
+	b := &bench{t: t, s: New(cfg), now: start, seqno: make(map[netip.Addr]uint16)}
+	b.s.Originate(b.now, prefix(0), 0)
+	for _, name := range []string{"a", "b"} {
+		if err := b.s.AddInterface(b.now, Interface{Name: name, Address: us}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.drain()
+	return b
+}
+
+func (b *bench) drain() {
+	for {
+		e, ok := b.s.NextEvent()
+		if !ok {
+			return
+		}
+		b.events = append(b.events, e)
+	}
+}
+
+// receive lets a packet arrive.
+func (b *bench) receive(ifname string, from netip.Addr, tlvs ...wire.TLV) {
+	b.t.Helper()
+	p, err := wire.Append(nil, tlvs...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.s.HandlePacket(b.now, ifname, from, p); err != nil {
+		b.t.Fatal(err)
+	}
+	b.drain()
+}
+
+// hello lets a neighbour say that it is there and hears us.
+func (b *bench) hello(ifname string, from netip.Addr) {
+	b.t.Helper()
+	b.seqno[from]++
+	b.receive(ifname, from, wire.Hello{Seqno: b.seqno[from], Interval: 400},
+		wire.IHU{Address: us, RxCost: 96, Interval: 1200})
+}
+
+// pass lets time go by.
+func (b *bench) pass(d time.Duration) {
+	end := b.now.Add(d)
+	for {
+		next := b.s.NextTimeout()
+		if next.IsZero() || next.After(end) {
+			break
+		}
+		if next.After(b.now) {
+			b.now = next
+		}
+		b.s.HandleTimeout(b.now)
+		b.drain()
+	}
+	b.now = end
+}
+
+// take returns what has happened since it was called last; acknowledgments that we
+// asked for are given at once.
+func (b *bench) take() []Event {
+	events := b.events
+	b.events = nil
+	for _, e := range events {
+		if e, ok := e.(SendPacket); ok && e.To != wire.Group {
+			for _, t := range tlvs(b.t, e) {
+				if t, ok := t.(wire.AckRequest); ok {
+					b.receive(e.Ifname, e.To, wire.Ack{Opaque: t.Opaque})
+				}
+			}
+		}
+	}
+	return events
+}
+
+func tlvs(t *testing.T, e SendPacket) []wire.TLV {
+	t.Helper()
+	p, err := wire.Parse(e.Packet)
+	if err != nil || p.Malformed+p.Unknown+p.Mandatory != 0 {
+		t.Fatalf("we sent %x: %v %+v", e.Packet, err, p)
+	}
+	return p.TLVs
+}
+
+// sent filters the TLVs of a type that were sent on an interface.
+func sent[T wire.TLV](t *testing.T, events []Event, ifname string) (list []T) {
+	t.Helper()
+	for _, e := range events {
+		if e, ok := e.(SendPacket); ok && e.Ifname == ifname {
+			for _, v := range tlvs(t, e) {
+				if v, ok := v.(T); ok {
+					list = append(list, v)
+				}
+			}
+		}
+	}
+	return list
+}
+
+func happened[E Event](events []Event) (list []E) {
+	for _, e := range events {
+		if e, ok := e.(E); ok {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// both makes alice on "a" and bob on "b" neighbours and forgets what that caused.
+func (b *bench) both() {
+	b.t.Helper()
+	b.hello("a", alice)
+	b.hello("b", bob)
+	for range 5 {
+		b.pass(100 * time.Millisecond)
+		b.take()
+	}
+}
+
+// keep lets both neighbours go on saying hello for a while.
+func (b *bench) keep(d time.Duration) {
+	for end := b.now.Add(d); b.now.Before(end); {
+		b.pass(min(4*time.Second, end.Sub(b.now)))
+		b.hello("a", alice)
+		b.hello("b", bob)
+	}
+}
+
+func update(k int, seqno, metric uint16) wire.Update {
+	return wire.Update{Prefix: prefix(k), Interval: 1600, Seqno: seqno, Metric: metric, RouterID: idOf(prefix(k))}
+}
+
+func retraction(k int) wire.Update {
+	return wire.Update{Prefix: prefix(k), Interval: 1600, Metric: wire.Infinity}
+}
+
+// selected says by which interface a prefix is reached; "" if not at all.
+func (b *bench) selected(k int) string {
+	for _, r := range b.s.Routes() {
+		if r.Selected && r.Prefix == prefix(k) {
+			return r.Ifname
+		}
+	}
+	return ""
+}
+
+// A neighbour is usable with the first Hello and IHU, and is told all at once,
+// reliably: RFC 8966 sections 3.4.1, 3.4.2 and 3.7.1.
+func TestNewNeighbour(t *testing.T) {
+	b := newBench(t, Config{})
+	b.receive("a", alice, wire.Hello{Seqno: 9, Interval: 400})
+	events := b.take()
+	if up := happened[NeighbourUp](events); len(up) != 0 {
+		t.Error("up although it has not said that it hears us")
+	}
+	b.receive("a", alice, wire.IHU{Address: us, RxCost: 96, Interval: 1200})
+	b.pass(50 * time.Millisecond)
+	events = append(events, b.take()...)
+	if up := happened[NeighbourUp](events); len(up) != 1 || up[0] != (NeighbourUp{"a", alice}) {
+		t.Errorf("up: %v", up)
+	}
+	ihus := sent[wire.IHU](t, events, "a")
+	if len(ihus) == 0 || ihus[0].Address != alice || ihus[0].RxCost != 96 {
+		t.Errorf("IHUs %+v", ihus)
+	}
+	updates := sent[wire.Update](t, events, "a")
+	if len(updates) != 1 || updates[0].Prefix != prefix(0) || updates[0].Metric != 0 {
+		t.Errorf("updates %+v", updates)
+	}
+	if n := b.s.Neighbours(); len(n) != 1 || n[0].Cost != 96 || n[0].Reach != 0x8000 || n[0].LastHello != start {
+		t.Errorf("neighbours %+v", n)
+	}
+}
+
+func TestForeignIHU(t *testing.T) {
+	b := newBench(t, Config{})
+	b.receive("a", alice, wire.Hello{Seqno: 9, Interval: 400}, wire.IHU{Address: bob, RxCost: 96, Interval: 1200})
+	if b.s.Neighbours()[0].TxCost != infinity {
+		t.Error("an IHU for another was taken")
+	}
+}
+
+// RFC 8966 appendix A.1 and A.2.2.
+func TestHistory(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		seqnos []uint16 // 0: one is missed
+		bits   uint16
+		cost   uint16
+		alive  bool
+	}{
+		{"first", []uint16{5}, 0x8000, 100, true},
+		{"in order", []uint16{5, 6, 7}, 0xe000, 100, true},
+		{"gap", []uint16{5, 8}, 0x9000, 200, true},
+		{"wraps", nil, 0xc000, 100, true},
+		{"duplicate", []uint16{5, 6, 6}, 0xc000, 100, true},
+		{"missed by the timer, then late", []uint16{5, 0, 6}, 0xc000, 100, true},
+		{"two missed", []uint16{5, 6, 0, 0}, 0x3000, 200, true},
+		{"three missed", []uint16{5, 6, 7, 0, 0, 0}, 0x1c00, infinity, false},
+		{"a lossy link has more patience", []uint16{5, 7, 9, 0, 0, 0}, 0x1500, 266, true},
+		{"restart", []uint16{5, 6, 7, 1000}, 0x8000, 100, true},
+	} {
+		var h history
+		for _, seqno := range c.seqnos {
+			if seqno == 0 {
+				h.miss(0)
+			} else {
+				h.hear(seqno, second, 0)
+			}
+		}
+		if c.name == "wraps" { // a literal 0 means a miss above
+			h = history{}
+			h.hear(65535, second, 0)
+			h.hear(0, second, 0)
+		}
+		if h.bits != c.bits || h.alive() != c.alive || h.rxCost(100) != c.cost {
+			t.Errorf("%s: bits %#x cost %d alive %v, want %#x %d %v",
+				c.name, h.bits, h.rxCost(100), h.alive(), c.bits, c.cost, c.alive)
+		}
+	}
+}
+
+// RFC 8966 section 3.5.1, in terms of what we have announced.
+func TestFeasible(t *testing.T) {
+	d := &destination{sources: []source{{id: RouterID{1}, seqno: 100, metric: 200}}}
+	for _, c := range []struct {
+		id     RouterID
+		seqno  uint16
+		metric uint16
+		want   bool
+	}{
+		{RouterID{1}, 100, 199, true},
+		{RouterID{1}, 100, 200, false},
+		{RouterID{1}, 101, 5000, true},
+		{RouterID{1}, 99, 1, false},
+		{RouterID{1}, 32869, 1, false}, // older, modulo 2^16
+		{RouterID{2}, 1, 60000, true},
+		{RouterID{1}, 99, infinity, true},
+	} {
+		if got := d.feasible(c.id, c.seqno, c.metric); got != c.want {
+			t.Errorf("%v: %v", c, got)
+		}
+	}
+}
+
+// The feasibility distance is what was sent, no more: RFC 8966 section 3.7.3.
+func TestFeasibilityDistanceFollowsAnnouncements(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.receive("a", alice, update(7, 10, 100))
+	b.pass(100 * time.Millisecond)
+	if us := sent[wire.Update](t, b.take(), "b"); len(us) == 0 || us[0].Metric != 196 || us[0].Seqno != 10 {
+		t.Fatalf("sent to bob: %+v", us)
+	}
+	src := b.s.dests[prefix(7)].source(idOf(prefix(7)))
+	if src == nil || src.seqno != 10 || src.metric != 196 {
+		t.Fatalf("source %+v", src)
+	}
+	b.receive("b", bob, update(7, 10, 196))
+	for _, r := range b.s.Routes() {
+		if r.Ifname == "b" && r.Feasible {
+			t.Error("a route with our own metric is feasible")
+		}
+	}
+}
+
+// Split horizon, RFC 8966 section 3.7.4.
+func TestSplitHorizon(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.receive("a", alice, update(7, 10, 100))
+	b.keep(40 * time.Second)
+	events := b.take()
+	for _, u := range sent[wire.Update](t, events, "a") {
+		if u.Prefix == prefix(7) {
+			t.Errorf("announced to where it came from: %+v", u)
+		}
+	}
+	if n := len(sent[wire.Update](t, events, "b")); n < 4 {
+		t.Errorf("%d updates to bob in 40 s", n)
+	}
+}
+
+// RFC 8966 section 3.8.2.1: with the last feasible route lost, a retraction and a
+// request go out at once, to all.
+func TestStarvation(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.receive("a", alice, update(7, 10, 100))
+	b.pass(100 * time.Millisecond)
+	b.receive("b", bob, update(7, 10, 300)) // not feasible: we announced 196
+	b.take()
+	b.s.LinkDown(b.now, "a")
+	b.drain()
+	events := b.take()
+	if got := happened[RouteRetracted](events); !slices.Equal(got, []RouteRetracted{{prefix(7)}}) {
+		t.Errorf("retracted %v", got)
+	}
+	if lost := happened[NeighbourLost](events); len(lost) != 1 {
+		t.Errorf("lost %v", lost)
+	}
+	us := sent[wire.Update](t, events, "b")
+	if len(us) != 1 || us[0] != (wire.Update{Prefix: prefix(7), Interval: 1600, Metric: infinity}) {
+		t.Errorf("updates %+v", us)
+	}
+	want := wire.SeqnoRequest{Prefix: prefix(7), Seqno: 11, HopCount: 64, RouterID: idOf(prefix(7))}
+	if got := sent[wire.SeqnoRequest](t, events, "b"); len(got) != 1 || got[0] != want {
+		t.Errorf("requests %+v", got)
+	}
+	b.receive("b", bob, update(7, 11, 300))
+	if b.selected(7) != "b" {
+		t.Error("the answer is not used")
+	}
+}
+
+// A feasible alternative is used at once, without asking anyone.
+func TestAlternative(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.receive("a", alice, update(7, 10, 100))
+	b.pass(100 * time.Millisecond)
+	b.receive("b", bob, update(7, 10, 150)) // 150 < 196
+	b.take()
+	b.s.LinkDown(b.now, "a")
+	b.drain()
+	events := b.take()
+	if b.selected(7) != "b" || len(happened[RouteRetracted](events)) != 0 || len(sent[wire.SeqnoRequest](t, events, "b")) != 0 {
+		t.Errorf("selected %q, events %v", b.selected(7), events)
+	}
+}
+
+// RFC 8966 section 3.8.1.2, case by case.
+func TestSeqnoRequest(t *testing.T) {
+	own := func(b *bench) uint16 { return b.s.seqno }
+	t.Run("ours: raised, answered", func(t *testing.T) {
+		b := newBench(t, Config{})
+		b.both()
+		want := own(b) + 1
+		b.receive("a", alice, wire.SeqnoRequest{Prefix: prefix(0), Seqno: want, HopCount: 5, RouterID: idOf(prefix(0))})
+		us := sent[wire.Update](t, b.take(), "a")
+		if own(b) != want || len(us) != 1 || us[0].Seqno != want || us[0].Metric != 0 {
+			t.Errorf("seqno %d, updates %+v", own(b), us)
+		}
+	})
+	t.Run("ours, not newer: answered", func(t *testing.T) {
+		b := newBench(t, Config{})
+		b.both()
+		before := own(b)
+		b.receive("a", alice, wire.SeqnoRequest{Prefix: prefix(0), Seqno: before, HopCount: 5, RouterID: idOf(prefix(0))})
+		if us := sent[wire.Update](t, b.take(), "a"); own(b) != before || len(us) != 1 {
+			t.Errorf("updates %+v", us)
+		}
+	})
+	request := wire.SeqnoRequest{Prefix: prefix(7), Seqno: 11, HopCount: 5, RouterID: idOf(prefix(7))}
+	t.Run("forwarded to the next hop, once", func(t *testing.T) {
+		b := newBench(t, Config{})
+		b.both()
+		b.receive("a", alice, update(7, 10, 100))
+		b.pass(100 * time.Millisecond)
+		b.take()
+		b.receive("b", bob, request)
+		b.receive("b", bob, request)
+		fwd := request
+		fwd.HopCount = 4
+		events := b.take()
+		if got := sent[wire.SeqnoRequest](t, events, "a"); len(got) != 1 || got[0] != fwd {
+			t.Errorf("forwarded %+v", got)
+		}
+		b.receive("a", alice, update(7, 11, 100))
+		us := sent[wire.Update](t, b.take(), "b")
+		if len(us) != 1 || us[0].Seqno != 11 || us[0].Metric != 196 {
+			t.Errorf("the answer is not passed on: %+v", us)
+		}
+	})
+	t.Run("answered from our table", func(t *testing.T) {
+		b := newBench(t, Config{})
+		b.both()
+		b.receive("a", alice, update(7, 12, 100))
+		b.pass(100 * time.Millisecond)
+		b.take()
+		b.receive("b", bob, request)
+		if us := sent[wire.Update](t, b.take(), "b"); len(us) != 1 || us[0].Seqno != 12 {
+			t.Errorf("updates %+v", us)
+		}
+	})
+	for name, q := range map[string]wire.SeqnoRequest{
+		"hop count used up": {Prefix: prefix(7), Seqno: 11, HopCount: 1, RouterID: idOf(prefix(7))},
+		"unknown prefix":    {Prefix: prefix(8), Seqno: 11, HopCount: 5, RouterID: idOf(prefix(8))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, Config{})
+			b.both()
+			b.receive("a", alice, update(7, 10, 100))
+			b.pass(100 * time.Millisecond)
+			b.take()
+			b.receive("b", bob, q)
+			if got := sent[wire.SeqnoRequest](t, b.take(), "a"); len(got) != 0 {
+				t.Errorf("forwarded %+v", got)
+			}
+		})
+	}
+}
+
+// RFC 8966 section 3.8.1.1.
+func TestRouteRequest(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.receive("a", alice, update(7, 10, 100))
+	b.pass(2 * time.Second)
+	b.take()
+	b.receive("b", bob, wire.RouteRequest{Prefix: prefix(7)}, wire.RouteRequest{Prefix: prefix(9)})
+	if us := sent[wire.Update](t, b.take(), "b"); len(us) != 2 || us[0].Metric != 196 || us[1].Metric != infinity {
+		t.Errorf("updates %+v", us)
+	}
+	b.receive("b", bob, wire.RouteRequest{})
+	b.pass(100 * time.Millisecond)
+	if us := sent[wire.Update](t, b.take(), "b"); len(us) != 2 {
+		t.Errorf("of all: %+v", us)
+	}
+}
+
+// What is urgent is sent again until it is acknowledged, as things are then.
+func TestResend(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.receive("a", alice, update(7, 10, 100))
+	b.pass(100 * time.Millisecond)
+	b.take()
+	b.receive("a", alice, retraction(7))
+	count := func(d time.Duration) int {
+		b.pass(d)
+		events := b.events
+		b.events = nil
+		return len(sent[wire.Update](t, events, "b"))
+	}
+	if n := count(0); n != 1 {
+		t.Fatalf("%d retractions at first", n)
+	}
+	if n := count(4500 * time.Millisecond); n != maxResends {
+		t.Errorf("sent again %d times without an acknowledgment, want %d", n, maxResends)
+	}
+}
+
+// RFC 8966 section 3.3.
+func TestAcknowledge(t *testing.T) {
+	b := newBench(t, Config{})
+	b.receive("a", alice, wire.AckRequest{Opaque: 77, Interval: 10})
+	if acks := sent[wire.Ack](t, b.take(), "a"); !slices.Equal(acks, []wire.Ack{{Opaque: 77}}) {
+		t.Errorf("acks %v", acks)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.s.Probe(b.now, "a")
+	b.drain()
+	b.take() // answered
+	b.pass(time.Second)
+	if lost := happened[NeighbourLost](b.take()); len(lost) != 0 {
+		t.Errorf("lost although it answered: %v", lost)
+	}
+	b.s.Probe(b.now, "a")
+	b.drain()
+	b.events = nil
+	b.pass(590 * time.Millisecond)
+	if len(happened[NeighbourLost](b.events)) != 0 {
+		t.Error("lost before three questions had their time")
+	}
+	b.pass(20 * time.Millisecond)
+	if lost := happened[NeighbourLost](b.events); len(lost) != 1 {
+		t.Errorf("lost: %v", lost)
+	}
+	b.events = nil
+	b.hello("a", alice)
+	if up := happened[NeighbourUp](b.events); len(up) != 0 {
+		t.Error("a Hello alone does not say that it hears us again")
+	}
+	b.take() // acknowledges the greeting
+	if up := happened[NeighbourUp](b.take()); len(up) != 1 {
+		t.Error("not up after an acknowledgment")
+	}
+}
+
+// RFC 8966 section 3.5.4: a route that is not repeated is asked for, then dies.
+func TestExpiry(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	u := update(7, 10, 100)
+	u.Interval = 400
+	b.receive("a", alice, u)
+	b.keep(12 * time.Second)
+	if b.selected(7) != "a" {
+		t.Fatal("died before its time")
+	}
+	if asked := sent[wire.RouteRequest](t, b.take(), "a"); !slices.Contains(asked, wire.RouteRequest{Prefix: prefix(7)}) {
+		t.Errorf("not asked for: %v", asked)
+	}
+	b.keep(6 * time.Second)
+	if b.selected(7) != "" {
+		t.Error("alive after 3.5 intervals")
+	}
+	b.keep(5 * time.Minute)
+	if d := b.s.dests[prefix(7)]; d != nil || b.s.routes != 0 || b.s.sources != 0 {
+		t.Errorf("never forgotten: %+v, %d routes, %d sources", d, b.s.routes, b.s.sources)
+	}
+}
+
+// RFC 8966 section 3.5.3: an unfeasible update of the selected route is not taken,
+// but a newer one is asked for, of that neighbour only.
+func TestUnfeasibleUpdate(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.receive("a", alice, update(7, 10, 100))
+	b.pass(100 * time.Millisecond)
+	b.take()
+	b.receive("a", alice, update(7, 10, 400))
+	events := b.take()
+	if b.selected(7) != "a" || b.s.dests[prefix(7)].selected.metric != 196 {
+		t.Error("the unfeasible update was taken")
+	}
+	if got := sent[wire.SeqnoRequest](t, events, "a"); len(got) != 1 || got[0].Seqno != 11 {
+		t.Errorf("asked %+v", got)
+	}
+	if got := sent[wire.SeqnoRequest](t, events, "b"); len(got) != 0 {
+		t.Errorf("asked bob %+v", got)
+	}
+	b.receive("a", alice, update(7, 11, 400))
+	if m := b.s.dests[prefix(7)].selected.metric; m != 496 {
+		t.Errorf("metric %d after the newer one", m)
+	}
+}
+
+// RFC 8966 appendix A.3: a route must be better for a while to be preferred.
+func TestHysteresis(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.receive("a", alice, update(7, 10, 200))
+	b.receive("b", bob, update(7, 10, 300))
+	b.receive("b", bob, update(7, 11, 150))
+	if b.selected(7) != "a" {
+		t.Error("switched at once to a route that was worse a moment ago")
+	}
+	b.keep(16 * time.Second)
+	if b.selected(7) != "b" {
+		t.Error("never switched to the better route")
+	}
+}
+
+// RFC 9616 section 4.
+func TestRTTCost(t *testing.T) {
+	n := &neighbour{iface: &iface{Interface: Interface{RTT: true, Cost: 96}}}
+	for rtt, want := range map[time.Duration]int{0: 0, 10 * time.Millisecond: 0, 65 * time.Millisecond: 48,
+		120 * time.Millisecond: 96, 5 * time.Second: 96} {
+		if n.rtt = tick(rtt); n.rttCost() != want {
+			t.Errorf("rtt %v costs %d, want %d", rtt, n.rttCost(), want)
+		}
+	}
+}
+
+func TestRTTMeasured(t *testing.T) {
+	b := newBench(t, Config{})
+	b.pass(time.Second)
+	if err := b.s.AddInterface(b.now, Interface{Name: "c", Address: us, RTT: true}); err != nil {
+		t.Fatal(err)
+	}
+	b.drain()
+	hello := sent[wire.Hello](t, b.take(), "c")[0]
+	if !hello.HasTimestamp {
+		t.Fatal("no timestamp in our Hello")
+	}
+	b.now = b.now.Add(40 * time.Millisecond) // of which alice held it 10 ms
+	b.receive("c", alice, wire.Hello{Seqno: 1, Interval: 400, HasTimestamp: true, Timestamp: 5_010_000},
+		wire.IHU{Address: us, RxCost: 96, Interval: 1200, HasTimestamp: true, Origin: hello.Timestamp, Receive: 5_000_000})
+	n := b.s.Neighbours()[0]
+	if n.RTT != 30*time.Millisecond || n.Cost != 96+17 {
+		t.Errorf("rtt %v cost %d", n.RTT, n.Cost)
+	}
+	b.pass(100 * time.Millisecond)
+	for _, u := range sent[wire.IHU](t, b.take(), "c") {
+		if u.HasTimestamp && u.Origin == 5_010_000 {
+			return
+		}
+	}
+	t.Error("we echo no timestamp")
+}
+
+func TestWithdraw(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.s.Withdraw(b.now, prefix(0))
+	b.drain()
+	if us := sent[wire.Update](t, b.take(), "a"); len(us) != 1 || us[0].Metric != infinity || us[0].Prefix != prefix(0) {
+		t.Errorf("updates %+v", us)
+	}
+}
+
+func TestRemoveInterface(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.receive("a", alice, update(7, 10, 100))
+	b.take()
+	b.s.RemoveInterface(b.now, "a")
+	b.drain()
+	if got := happened[RouteRetracted](b.take()); len(got) != 1 {
+		t.Errorf("retracted %v", got)
+	}
+	if err := b.s.HandlePacket(b.now, "a", alice, []byte{42, 2, 0, 0}); err == nil {
+		t.Error("a packet from a removed interface was taken")
+	}
+	b.s.RemoveInterface(b.now, "b")
+	if n := b.s.Neighbours(); len(n) != 0 {
+		t.Errorf("neighbours %v", n)
+	}
+}
+
+// With many neighbours on an interface, what is triggered goes to all at once, twice.
+func TestCrowd(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	for k := range crowdSize + 1 {
+		b.hello("a", netip.MustParseAddr(fmt.Sprintf("fe80::c%d", k)))
+	}
+	for range 10 {
+		b.pass(100 * time.Millisecond)
+		b.take()
+	}
+	b.receive("b", bob, update(7, 10, 100))
+	b.pass(time.Second)
+	n := 0
+	for _, e := range happened[SendPacket](b.take()) {
+		for _, v := range tlvs(t, e) {
+			if u, ok := v.(wire.Update); ok && e.Ifname == "a" && u.Prefix == prefix(7) {
+				if n++; e.To != wire.Group {
+					t.Errorf("to %v", e.To)
+				}
+			}
+		}
+	}
+	if n != 2 {
+		t.Errorf("said %d times", n)
+	}
+}
+
+func TestRefusedInterfaces(t *testing.T) {
+	s := New(Config{Rand: rand.New(rand.NewPCG(1, 1))})
+	if !s.NextTimeout().IsZero() {
+		t.Error("a speaker without interfaces has something to do")
+	}
+	for _, i := range []Interface{
+		{Address: us}, {Name: "x"}, {Name: "x", Address: netip.MustParseAddr("10.0.0.1")},
+		{Name: "x", Address: netip.MustParseAddr("fd00::1")}, {Name: "x", Address: us.WithZone("y")},
+	} {
+		if err := s.AddInterface(start, i); err == nil {
+			t.Errorf("%+v was taken", i)
+		}
+	}
+}
+
+func TestCountersHaveNames(t *testing.T) {
+	s := New(Config{Rand: rand.New(rand.NewPCG(1, 1))})
+	if c := s.Counters(); len(c) != int(counterCount) || !reflect.DeepEqual(c[""], uint64(0)) {
+		t.Errorf("%d names for %d counters", len(c), counterCount)
+	}
+}
