@@ -58,7 +58,7 @@ func (d Dir) Exec(node string, args []string) (status int, err error) {
 
 // execTerminal gives the program a terminal of its own and joins it with the caller's.
 func (d Dir) execTerminal(q request) (int, error) {
-	master, slave, err := openTerminal()
+	master, slave, err := OpenTerminal()
 	if err != nil {
 		return StatusNotStarted, err
 	}
@@ -104,8 +104,8 @@ func resize(master *os.File) {
 	}
 }
 
-// openTerminal makes a pseudo terminal (pty(7)).
-func openTerminal() (master, slave *os.File, err error) {
+// OpenTerminal makes a pseudo terminal (pty(7)).
+func OpenTerminal() (master, slave *os.File, err error) {
 	m, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening a terminal: %w", err)
