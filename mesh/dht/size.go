@@ -1,0 +1,63 @@
+package dht
+
+// dense is the part of the expected distance below which the closest nodes are
+// suspiciously close: with honest ones it happens about once in a hundred lookups.
+const dense = 0.35
+
+// estimate is how many nodes there are, ourselves included: counted where we know
+// all, else from the distances of our siblings, which are spread evenly.
+func (d *DHT) estimate() int {
+	if d.complete() {
+		n := 1
+		for _, c := range d.contacts.list {
+			if c.reachable && c.fails == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	s := d.table.siblings
+	if len(s) < siblingCount {
+		return len(s) + 1
+	}
+	var squares, sum float64
+	for i, c := range s {
+		rank := float64(i + 1)
+		squares += rank * rank
+		sum += rank * fraction(&d.self, &c.key)
+	}
+	return max(len(s)+1, int(squares/sum))
+}
+
+// crowded is the density test against an eclipse: it compares the distances of the
+// closest nodes with those that the size of the network lets expect. Identities that
+// were made to surround a key lie closer to it than chance would put them.
+func (d *DHT) crowded(key Key, closest []*candidate) bool {
+	n := d.estimate()
+	if len(closest) < replicas || n < 4*replicas {
+		return false
+	}
+	var squares, sum float64
+	for i, c := range closest[:replicas] {
+		rank := float64(i + 1)
+		squares += rank * rank
+		sum += rank * fraction(&key, &c.contact.key)
+	}
+	return sum/squares*float64(n) < dense
+}
+
+// widen makes a lookup ask a larger region when the density test fails, so that
+// the nodes which the crowd pushed away are asked too.
+func (l *lookup) widen() bool {
+	if l.width != replicas || l.suspicious || !l.d.crowded(l.key, l.closest()) {
+		return false
+	}
+	l.d.counts[lookupsSuspicious]++
+	l.suspicious = true
+	l.width = wide
+	for _, c := range l.d.closest(l.key, 2*wide, (*contact).usable) {
+		l.add(0, c, nil)
+	}
+	l.step()
+	return true
+}
