@@ -17,7 +17,7 @@ func BenchmarkLine(b *testing.B) {
 	for _, small := range []bool{false, true} {
 		for hops := 1; hops <= 3; hops++ {
 			b.Run(fmt.Sprintf("small=%v/hops=%d", small, hops), func(b *testing.B) {
-				o := kerneltest.Options{Small: small}
+				o := kerneltest.Options{Userspace: true, Small: small}
 				if path := os.Getenv("KERNELTEST_PROFILE"); path != "" {
 					o.Env = []string{"KERNELTEST_PROFILE=" + path}
 				}

@@ -14,6 +14,8 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"github.com/vishvananda/netlink"
 )
 
 // roleEnv tells a process started by this package what it is.
@@ -100,6 +102,25 @@ func isolated(cmd *exec.Cmd) *exec.Cmd {
 		},
 	}
 	return cmd
+}
+
+// NativeWireGuard tells whether the kernel has WireGuard. Where it is said to be
+// required (LAB_WIREGUARD=required), its absence fails the test.
+func NativeWireGuard(t testing.TB) bool {
+	t.Helper()
+	Require(t)
+	link := &netlink.Wireguard{LinkAttrs: netlink.LinkAttrs{Name: "kt-probe"}}
+	err := netlink.LinkAdd(link)
+	if err == nil {
+		if err := netlink.LinkDel(link); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	}
+	if os.Getenv("LAB_WIREGUARD") == "required" {
+		t.Fatalf("the kernel has no WireGuard: %v", err)
+	}
+	return false
 }
 
 // Require skips a test that needs namespaces where there are none; with

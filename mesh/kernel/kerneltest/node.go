@@ -25,8 +25,9 @@ type Node struct {
 
 // Options say how a node works.
 type Options struct {
-	Small bool     // small-memory mode of userspace WireGuard
-	Env   []string // more environment, such as GOMAXPROCS=1
+	Userspace bool     // userspace WireGuard, even if the kernel has it
+	Small     bool     // small-memory mode of userspace WireGuard
+	Env       []string // more environment, such as GOMAXPROCS=1
 }
 
 // Start starts a node in a network namespace of its own.
@@ -182,6 +183,11 @@ func (n *Node) SendTCP(to netip.AddrPort, d time.Duration) (float64, error) {
 	var rate float64
 	err := n.call("SendTCP", SendArgs{to, d}, &rate)
 	return rate, err
+}
+
+// HoldPort binds a UDP port of the node as ICE does, and frees it after a while.
+func (n *Node) HoldPort(port uint16, d time.Duration) error {
+	return n.call("HoldPort", HoldArgs{port, d}, nil)
 }
 
 // Babel opens a speaker on ifname, sends one packet to ff02::1:6, and returns the

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/rpc"
 	"os"
@@ -94,7 +95,7 @@ func (s *Server) Open(o Options, _ *struct{}) (err error) {
 		debug.SetGCPercent(50)
 		debug.SetMemoryLimit(28 << 20)
 	}
-	s.k, err = kernel.New(kernel.Config{Log: log, SmallMemory: o.Small})
+	s.k, err = kernel.New(kernel.Config{Log: log, ForceUserspace: o.Userspace, SmallMemory: o.Small})
 	return err
 }
 
@@ -185,6 +186,22 @@ func (s *Server) Exec(argv []string, reply *string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
 	}
+	return nil
+}
+
+// HoldArgs are those of HoldPort.
+type HoldArgs struct {
+	Port uint16
+	For  time.Duration
+}
+
+// HoldPort returns as soon as the port is bound.
+func (s *Server) HoldPort(a HoldArgs, _ *struct{}) error {
+	c, err := net.ListenUDP("udp6", &net.UDPAddr{Port: int(a.Port)})
+	if err != nil {
+		return err
+	}
+	time.AfterFunc(a.For, func() { c.Close() })
 	return nil
 }
 

@@ -11,9 +11,12 @@ import (
 	"globalnet/mesh/kernel/kerneltest"
 )
 
+// modes runs a test with WireGuard of each kind that there is.
 func modes(t *testing.T, test func(t *testing.T, o kerneltest.Options)) {
-	for _, small := range []bool{false, true} {
-		t.Run(fmt.Sprintf("small=%v", small), func(t *testing.T) { test(t, kerneltest.Options{Small: small}) })
+	t.Run("fast", func(t *testing.T) { test(t, kerneltest.Options{Userspace: true}) })
+	t.Run("small", func(t *testing.T) { test(t, kerneltest.Options{Userspace: true, Small: true}) })
+	if kerneltest.NativeWireGuard(t) {
+		t.Run("native", func(t *testing.T) { test(t, kerneltest.Options{}) })
 	}
 }
 
@@ -130,7 +133,9 @@ func TestEndpointChange(t *testing.T) {
 					t.Errorf("endpoint %v, %v expected", s.Endpoint, want)
 				}
 			}
-			if out := show(t, left, "ss", "-Hlnu"); strings.Count(out, ":183") != 1 || !strings.Contains(out, fmt.Sprint(c.Left.ListenPort)) {
+			// The kernel opens one socket for each family, we one for both.
+			port := fmt.Sprintf(":%d ", c.Left.ListenPort)
+			if out := show(t, left, "ss", "-Hlnu"); strings.Count(out, port) != strings.Count(out, ":18") || !strings.Contains(out, port) {
 				t.Errorf("sockets:\n%s", out)
 			}
 		}
@@ -193,18 +198,38 @@ func TestRepeatedHandshake(t *testing.T) {
 
 // TestPortHandover: the port is still held when the link is set.
 func TestPortHandover(t *testing.T) {
-	l := newLine(t, 2, kerneltest.Options{})
-	left, c := l.Nodes[0], l.Links[0].Left
-	done := make(chan error)
-	c.ListenPort = 18260
-	go func() {
-		_, err := left.Exec("timeout", "0.2", "socat", "-u", "UDP6-RECV:18260,reuseaddr=0", "-")
-		done <- err
-	}()
-	wait(t, "socat", func() bool { return strings.Contains(show(t, left, "ss", "-Hlnu"), ":18260") })
-	setLink(t, left, c)
-	<-done
-	ping(t, l, 0, 1)
+	modes(t, func(t *testing.T, o kerneltest.Options) {
+		l := newLine(t, 2, o)
+		c := l.Links[0].Left
+		c.ListenPort = 18260
+		if err := l.Nodes[0].HoldPort(c.ListenPort, 100*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		setLink(t, l.Nodes[0], c)
+		ping(t, l, 0, 1)
+		// The same for a new link.
+		if err := l.Nodes[0].RemoveLink(c.Name); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Nodes[0].HoldPort(c.ListenPort, 100*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		setLink(t, l.Nodes[0], c)
+		// One that is not given back is an error.
+		if err := l.Nodes[0].HoldPort(18261, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		c.ListenPort = 18261
+		if err := l.Nodes[0].SetLink(c); err == nil {
+			t.Error("a port that another holds was accepted")
+		}
+		c.ListenPort = 18262
+		setLink(t, l.Nodes[0], c)
+		if err := l.Route(); err != nil {
+			t.Fatal(err)
+		}
+		ping(t, l, 0, 1)
+	})
 }
 
 // TestNothingLeft: after RemoveLink nothing of the link is left, and links that
