@@ -49,8 +49,13 @@ var serveInside = &command{name: "serve-inside", hidden: true, run: func(c *call
 	ctx, cancel := signal.NotifyContext(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer cancel()
 	l, err := makeLab(control.Dir(dir), agent, c)
+	server := &control.Server{Lab: l, Down: cancel}
 	if err == nil {
 		err = l.Start(ctx)
+	}
+	if err == nil {
+		defer l.Stop()
+		err = server.Listen(control.Dir(dir))
 	}
 	if err != nil {
 		say(err.Error())
@@ -59,14 +64,12 @@ var serveInside = &command{name: "serve-inside", hidden: true, run: func(c *call
 		}
 		return err
 	}
-	defer l.Stop()
 	serve, end := context.WithCancel(ctx)
 	defer end()
 	var all errgroup.Group
-	server := &control.Server{Lab: l, Down: cancel}
 	all.Go(func() error {
 		defer cancel()
-		return server.Run(serve, control.Dir(dir))
+		return server.Run(serve)
 	})
 	say("ready")
 	var result error

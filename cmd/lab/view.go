@@ -135,15 +135,17 @@ func (v *view) hints() []string {
 		first += fmt.Sprintf("   All did %.1f s after the start.", v.all.Seconds())
 	}
 	a, b, last := v.rows[0].name, v.rows[1].name, v.rows[len(v.rows)-1].name
-	return []string{
-		first,
-		"Try in another terminal (lab is bin/lab):",
-		fmt.Sprintf("  lab exec %s -- bash            a shell, or any program, inside a router", a),
-		fmt.Sprintf("  lab ping %s %-5s              from one end to the other", a, last),
-		fmt.Sprintf("  lab net cut %s %s              take a link away; lab net heal gives all back", a, b),
-		fmt.Sprintf("  lab net loss %s %s 40%%         make a link bad", a, b),
-		fmt.Sprintf("  lab net kill %s               end an agent; lab net restart %s starts it again", b, b),
+	lines := []string{first, "Try in another terminal (lab is bin/lab):"}
+	for _, l := range align([][]string{
+		{"lab exec " + a + " -- bash", "a shell, or any program, inside a router"},
+		{"lab ping " + a + " " + last, "from one end to the other"},
+		{"lab net cut " + a + " " + b, "take a link away; lab net heal gives all back"},
+		{"lab net loss " + a + " " + b + " 40%", "make a link bad"},
+		{"lab net kill " + b, "end an agent; lab net restart " + b + " starts it again"},
+	}) {
+		lines = append(lines, "  "+l)
 	}
+	return lines
 }
 
 // align pads the columns of a table.

@@ -134,7 +134,7 @@ func (o *observer) look(ctx context.Context) view {
 
 func (o *observer) ping(ctx context.Context, from, to int) {
 	pair := lab.Pair{From: o.routers[from].Name, To: o.routers[to].Name}
-	rtt, err := o.pingers[from].Ping(ctx, o.addrs[to])
+	rtt, err := o.pingers[from].Until(ctx, o.addrs[to], 250*time.Millisecond)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err != nil {

@@ -32,6 +32,9 @@ type Server struct {
 
 	// Down is called when someone asks the lab to end.
 	Down func()
+
+	web      net.Listener
+	programs *net.UnixListener
 }
 
 // pingTime is how long a ping waits for its answer.
@@ -40,20 +43,24 @@ const pingTime = 2 * time.Second
 // maxRequest bounds a request's body.
 const maxRequest = 1 << 20
 
-// Run serves until ctx ends. It returns when all it started has ended.
-func (s *Server) Run(ctx context.Context, dir Dir) error {
-	web, err := net.Listen("unix", filepath.Join(string(dir), httpSocket))
-	if err != nil {
+// Listen opens the sockets. Run must follow.
+func (s *Server) Listen(dir Dir) (err error) {
+	if s.web, err = net.Listen("unix", filepath.Join(string(dir), httpSocket)); err != nil {
 		return fmt.Errorf("control socket: %w", err)
 	}
-	programs, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(string(dir), execSocket), Net: "unix"})
+	s.programs, err = net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(string(dir), execSocket), Net: "unix"})
 	if err != nil {
-		web.Close()
+		s.web.Close()
 		return fmt.Errorf("socket for programs: %w", err)
 	}
+	return nil
+}
+
+// Run serves until ctx ends. It returns when all it started has ended.
+func (s *Server) Run(ctx context.Context) error {
 	server := http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() {
-		programs.Close()
+		s.programs.Close()
 		// The answer to "down" itself is still under way.
 		patience, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -62,8 +69,8 @@ func (s *Server) Run(ctx context.Context, dir Dir) error {
 	})
 	defer stop()
 	var all sync.WaitGroup
-	all.Go(func() { s.servePrograms(ctx, programs) })
-	err = server.Serve(web)
+	all.Go(func() { s.servePrograms(ctx, s.programs) })
+	err := server.Serve(s.web)
 	all.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
