@@ -110,3 +110,27 @@ func report(t *testing.T, log string) {
 		}
 	}
 }
+
+// TestRadios runs whole agents on simulated radios with kernel WireGuard; package
+// inside has the scenarios. What they measured is repeated.
+func TestRadios(t *testing.T) {
+	ctx := require(t)
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "globalnet")
+	if err := vm.Build(ctx, binary, "globalnet/cmd/globalnet"); err != nil {
+		t.Fatal(err)
+	}
+	log := run(t, ctx, vm.Spec{
+		Files:    map[string]string{"/inside.test": buildTest(t, ctx, "globalnet/lab/vm/inside"), "/globalnet": binary},
+		Programs: []string{"ip"},
+		Modules:  []string{"wireguard", "veth", "tun", "mac80211_hwsim radios=5"},
+		Script:   "GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.timeout 12m " + os.Getenv("LAB_VM_ARGS"),
+		MemoryMB: 384,
+	})
+	report(t, log)
+	for _, l := range measurement.FindAllString(log, -1) {
+		t.Log(l)
+	}
+}
+
+var measurement = regexp.MustCompile(`(?m)MEASURED .*$`)

@@ -1,0 +1,43 @@
+package inside
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"globalnet/lab/netns"
+)
+
+// roleEnv makes the test program a helper in a radio's namespace.
+const roleEnv = "INSIDE_ROLE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(roleEnv) == "stations" {
+		if err := printStations(); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	netns.Hook()
+	os.Exit(m.Run())
+}
+
+// require skips a test anywhere but in the machine, whose script sets INSIDE_VM.
+func require(t *testing.T) {
+	t.Helper()
+	if os.Getenv("INSIDE_VM") == "" {
+		t.Skip("runs in a virtual machine: make vm-test")
+	}
+}
+
+// open opens n radios for a test and joins them to the cell.
+func open(t *testing.T, n int) []*Radio {
+	t.Helper()
+	radios, err := OpenRadios(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { CloseRadios(radios) })
+	return radios
+}

@@ -1,0 +1,201 @@
+package inside
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"globalnet/lab"
+)
+
+// neighbourhood is agents on radios that have joined the cell.
+func neighbourhood(t *testing.T, radios []*Radio, options ...string) []*Agent {
+	t.Helper()
+	var agents []*Agent
+	for i, r := range radios {
+		if err := r.Join(); err != nil {
+			t.Fatal(err)
+		}
+		a, err := NewAgent(r, filepath.Join(t.TempDir(), fmt.Sprintf("n%d", i)), options...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		agents = append(agents, a)
+		t.Cleanup(func() {
+			a.Kill()
+			if t.Failed() || os.Getenv("INSIDE_VM") == "verbose" {
+				t.Logf("log of agent %d:\n%s", i, a.Log())
+			}
+		})
+	}
+	for _, r := range radios {
+		if !until(15*time.Second, func() bool { _, ok := r.LinkLocal(); return ok }) {
+			t.Fatalf("%s has no address", r.Ifname)
+		}
+	}
+	return agents
+}
+
+func start(t *testing.T, agents ...*Agent) {
+	t.Helper()
+	for _, a := range agents {
+		if err := a.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// reach waits until one agent's ping reaches another, and returns the time since begin.
+func reach(t *testing.T, begin time.Time, from, to *Agent) time.Duration {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	p, err := lab.NewPinger(from.Radio.Namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.Until(ctx, to.Address, 50*time.Millisecond); err != nil {
+		t.Fatalf("%s to %s: %v", from.Radio.Name, to.Radio.Name, err)
+	}
+	return time.Since(begin)
+}
+
+// measured prints a number for the table of docs/lab-vm.md.
+func measured(t *testing.T, what string, value float64, unit string) {
+	t.Helper()
+	t.Logf("MEASURED %s: %.1f %s", what, value, unit)
+}
+
+// TestLine runs three agents on ad-hoc radios in a row: the ends do not hear each
+// other and must reach each other through the middle.
+//
+//	n0 ~ ~ n1 ~ ~ n2
+func TestLine(t *testing.T) {
+	require(t)
+	radios := open(t, 3)
+	if err := Chain(radios); err != nil {
+		t.Fatal(err)
+	}
+	agents := neighbourhood(t, radios)
+	begin := time.Now()
+	start(t, agents...)
+	measured(t, "start of three agents to first ping, one hop", reach(t, begin, agents[0], agents[1]).Seconds(), "s")
+	measured(t, "start of three agents to first ping, two hops", reach(t, begin, agents[0], agents[2]).Seconds(), "s")
+	reach(t, begin, agents[2], agents[0])
+
+	// The links are the kernel's, and the way of the ends leads over the middle.
+	links := agents[0].Show("/usr/bin/ip", "-d", "-o", "link", "show", "type", "wireguard")
+	if n := strings.Count(links, "gn-"); n != 1 {
+		t.Errorf("%d WireGuard interfaces at the end of the line, 1 expected:\n%s", n, links)
+	}
+	for _, a := range agents {
+		s, err := a.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range s.Neighbours {
+			if n.Class != "radio" || n.State != "up" {
+				t.Errorf("%s: link %+v, an established one over a radio expected", a.Radio.Name, n)
+			}
+		}
+	}
+	stop(t, agents)
+}
+
+// TestJoin starts a second agent beside one that runs, kills it and starts it again.
+func TestJoin(t *testing.T) {
+	require(t)
+	radios := open(t, 2)
+	agents := neighbourhood(t, radios)
+	start(t, agents[0])
+	if !until(20*time.Second, func() bool { _, err := agents[0].Status(t.Context()); return err == nil }) {
+		t.Fatal("the first agent does not answer")
+	}
+	begin := time.Now()
+	start(t, agents[1])
+	measured(t, "start of an agent to its first ping, one hop", reach(t, begin, agents[1], agents[0]).Seconds(), "s")
+	for range 3 {
+		// Without a word to the neighbour, whose end of the link stays.
+		agents[1].Kill()
+		if err := agents[1].Cleanup(); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		start(t, agents[1])
+		measured(t, "start again after kill -9 to first ping, one hop", reach(t, begin, agents[1], agents[0]).Seconds(), "s")
+	}
+	stop(t, agents)
+}
+
+// TestMemory measures the agent in the middle of a star of four neighbours.
+func TestMemory(t *testing.T) {
+	require(t)
+	radios := open(t, 5)
+	for i, r := range radios {
+		mask := uint64(1) << i
+		if i == 0 {
+			mask = 0b11110
+		}
+		if err := r.SetGroups(mask); err != nil {
+			t.Fatal(err)
+		}
+	}
+	agents := neighbourhood(t, radios)
+	begin := time.Now()
+	start(t, agents...)
+	for _, a := range agents[1:] {
+		reach(t, begin, agents[0], a)
+	}
+	measured(t, "start of five agents to four neighbours reached", time.Since(begin).Seconds(), "s")
+	// Idle for a while, so that what the start needed can be given back.
+	time.Sleep(30 * time.Second)
+	s, err := agents[0].Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Neighbours) != 4 {
+		t.Errorf("%d neighbours, 4 expected", len(s.Neighbours))
+	}
+	rss, anonymous, err := agents[0].Memory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured(t, "RSS with 4 neighbours", float64(rss)/(1<<20), "MiB")
+	measured(t, "anonymous RSS with 4 neighbours", float64(anonymous)/(1<<20), "MiB")
+	if rss > 20<<20 {
+		t.Errorf("RSS %d KiB, at most 20480 expected", rss>>10)
+	}
+	stop(t, agents)
+}
+
+// stop stops all agents and looks for what they left.
+func stop(t *testing.T, agents []*Agent) {
+	t.Helper()
+	for _, a := range agents {
+		if s, err := a.Status(t.Context()); err != nil || len(s.Interfaces) == 0 {
+			t.Errorf("%s: %v, %+v", a.Radio.Name, err, s)
+		}
+		begin := time.Now()
+		// Five seconds is what the agent promises; emulation is slow.
+		if err := a.Stop(15 * time.Second); err != nil {
+			t.Errorf("%s: %v", a.Radio.Name, err)
+		}
+		measured(t, "stop of an agent", time.Since(begin).Seconds(), "s")
+		left := a.Show("/usr/bin/ip", "-o", "link") + a.Show("/usr/bin/ip", "-6", "rule") +
+			a.Show("/usr/bin/ip", "-6", "addr") + a.Show("/usr/bin/ip", "-6", "route", "show", "table", "all")
+		for _, part := range []string{"gn-", "18245", "fd47:4e45:"} {
+			if strings.Contains(left, part) {
+				t.Errorf("%s: %q is left in\n%s", a.Radio.Name, part, left)
+				break
+			}
+		}
+		if _, err := os.Stat(a.socket()); err == nil {
+			t.Errorf("%s: the socket is left", a.Radio.Name)
+		}
+	}
+}

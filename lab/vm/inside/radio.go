@@ -1,0 +1,219 @@
+// Package inside is the part of the virtual laboratory that runs in the machine:
+// radios simulated by mac80211_hwsim, each in a namespace of its own, and tests of
+// whole agents on them. Package vm boots the machine and starts the tests, which
+// skip anywhere else.
+//
+// A Radio owns its namespace; Close ends it and the kernel takes the radio back.
+package inside
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mdlayher/genetlink"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"globalnet/lab/netns"
+)
+
+// The cell that all radios join. With a fixed frequency and BSSID a radio joins at
+// once; without, it looks for a cell for seconds.
+const (
+	cellName      = "gnmesh"
+	cellFrequency = 2412 // MHz
+)
+
+var cellBSSID = net.HardwareAddr{0x02, 0x11, 0x22, 0x33, 0x44, 0x55}
+
+// Radio is a simulated 802.11 radio in a namespace of its own.
+type Radio struct {
+	*netns.Namespace
+	Ifname string
+	phy    string
+}
+
+// OpenRadios takes the first n radios of the machine and puts each into a new
+// namespace. It waits for radios that are on the way back from an earlier one.
+func OpenRadios(n int) ([]*Radio, error) {
+	var phys []string
+	if !until(10*time.Second, func() bool {
+		phys, _ = filepath.Glob("/sys/class/ieee80211/phy*")
+		return len(phys) >= n
+	}) {
+		return nil, fmt.Errorf("%d radios wanted, the machine has %d (mac80211_hwsim radios=…)", n, len(phys))
+	}
+	var radios []*Radio
+	for i, phy := range phys[:n] {
+		r, err := openRadio(phy, fmt.Sprintf("n%d", i))
+		if err != nil {
+			CloseRadios(radios)
+			return nil, fmt.Errorf("radio %s: %w", filepath.Base(phy), err)
+		}
+		radios = append(radios, r)
+	}
+	return radios, nil
+}
+
+// CloseRadios closes radios.
+func CloseRadios(radios []*Radio) {
+	for _, r := range radios {
+		_ = r.Close()
+	}
+}
+
+func openRadio(phy, name string) (*Radio, error) {
+	nets, err := filepath.Glob(phy + "/device/net/*")
+	if err != nil || len(nets) != 1 {
+		return nil, errors.New("not one interface")
+	}
+	index, err := readNumber(phy + "/index")
+	if err != nil {
+		return nil, err
+	}
+	ns, err := netns.New(netns.Config{Name: name})
+	if err != nil {
+		return nil, err
+	}
+	r := &Radio{Namespace: ns, Ifname: filepath.Base(nets[0]), phy: filepath.Base(phy)}
+	err = wireless(0, unix.NL80211_CMD_SET_WIPHY_NETNS, func(ae *netlink.AttributeEncoder) {
+		ae.Uint32(unix.NL80211_ATTR_WIPHY, uint32(index))
+		ae.Uint32(unix.NL80211_ATTR_NETNS_FD, uint32(ns.Fd()))
+	})
+	if err != nil {
+		ns.Close()
+		return nil, fmt.Errorf("moving it: %w", err)
+	}
+	return r, nil
+}
+
+// Join puts the radio into the ad-hoc cell and brings it up.
+func (r *Radio) Join() error {
+	h, err := r.Netlink()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	l, err := h.LinkByName(r.Ifname)
+	if err != nil {
+		return err
+	}
+	index := uint32(l.Attrs().Index)
+	err = wireless(r.Fd(), unix.NL80211_CMD_SET_INTERFACE, func(ae *netlink.AttributeEncoder) {
+		ae.Uint32(unix.NL80211_ATTR_IFINDEX, index)
+		ae.Uint32(unix.NL80211_ATTR_IFTYPE, unix.NL80211_IFTYPE_ADHOC)
+	})
+	if err != nil {
+		return fmt.Errorf("making %s ad-hoc: %w", r.Ifname, err)
+	}
+	if err := h.LinkSetUp(l); err != nil {
+		return err
+	}
+	err = wireless(r.Fd(), unix.NL80211_CMD_JOIN_IBSS, func(ae *netlink.AttributeEncoder) {
+		ae.Uint32(unix.NL80211_ATTR_IFINDEX, index)
+		ae.Bytes(unix.NL80211_ATTR_SSID, []byte(cellName))
+		ae.Uint32(unix.NL80211_ATTR_WIPHY_FREQ, cellFrequency)
+		ae.Flag(unix.NL80211_ATTR_FREQ_FIXED, true)
+		ae.Bytes(unix.NL80211_ATTR_MAC, cellBSSID)
+	})
+	if err != nil {
+		return fmt.Errorf("joining the cell on %s: %w", r.Ifname, err)
+	}
+	return nil
+}
+
+// LinkLocal is the radio's own address, once it may be used.
+func (r *Radio) LinkLocal() (netip.Addr, bool) {
+	h, err := r.Netlink()
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	defer h.Close()
+	l, err := h.LinkByName(r.Ifname)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	addrs, err := h.AddrList(l, unix.AF_INET6)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	for _, a := range addrs {
+		addr, _ := netip.AddrFromSlice(a.IP)
+		if addr.IsLinkLocalUnicast() && a.Flags&unix.IFA_F_TENTATIVE == 0 {
+			return addr.WithZone(r.Ifname), true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// SetGroups says which radios hear each other: those whose masks share a bit. It
+// acts at once, also on radios that have moved to a namespace.
+func (r *Radio) SetGroups(mask uint64) error {
+	return os.WriteFile("/sys/kernel/debug/ieee80211/"+r.phy+"/hwsim/group", []byte(strconv.FormatUint(mask, 10)), 0)
+}
+
+// Chain lets each radio hear only the one before and the one after it.
+func Chain(radios []*Radio) error {
+	for i, r := range radios {
+		var mask uint64
+		if i > 0 {
+			mask |= 1 << (i - 1)
+		}
+		if i < len(radios)-1 {
+			mask |= 1 << i
+		}
+		if err := r.SetGroups(mask); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wireless sends one nl80211 request in the namespace of a descriptor, 0 for ours.
+func wireless(ns int, command uint8, attributes func(*netlink.AttributeEncoder)) error {
+	c, err := genetlink.Dial(&netlink.Config{NetNS: ns})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	f, err := c.GetFamily(unix.NL80211_GENL_NAME)
+	if err != nil {
+		return err
+	}
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.NativeEndian
+	attributes(ae)
+	data, err := ae.Encode()
+	if err != nil {
+		return err
+	}
+	m := genetlink.Message{Header: genetlink.Header{Command: command}, Data: data}
+	_, err = c.Execute(m, f.ID, netlink.Request|netlink.Acknowledge)
+	return err
+}
+
+func readNumber(path string) (int, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b)))
+}
+
+// until polls until a condition holds, and tells whether it did in time.
+func until(patience time.Duration, holds func() bool) bool {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
