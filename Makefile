@@ -5,6 +5,10 @@ TAGS     := nethttpomithttp2
 VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags $(TAGS) -ldflags "$(LDFLAGS)"
+# Packages that a router runs seldom are not inlined: docs/decisions/0002-build-flags.md.
+COLD     := github.com/... net/http/... net/url mime/... encoding/json encoding/asn1 encoding/gob fmt \
+	crypto/x509/... crypto/tls regexp/... text/... testing go.yaml.in/... \
+	vendor/golang.org/x/net/... vendor/golang.org/x/text/...
 FUZZTIME ?= 1m
 PKG      ?= ./...
 TARGETS  := mips mipsle arm5 arm6 arm7 arm64 amd64 386
@@ -24,7 +28,7 @@ bin/globalnet bin/lab:
 	$(BUILD) -o $@ ./cmd/$(@F)
 
 run: build ## start a neighbourhood of five routers and watch it (ONCE=1: end when all reach all)
-	bin/lab run $(if $(ONCE),--once) $(if $(FILE),$(FILE))
+	bin/lab run $(if $(ONCE),--once) $(if $(NAME),--name $(NAME)) $(FILE)
 
 test: ## run the tests (LAB=required: fail where a privilege is missing)
 	$(GO) test -tags $(TAGS) $(PKG)
@@ -80,7 +84,8 @@ dist/globalnet-386:    export GOARCH = 386
 
 $(TARGETS:%=dist/globalnet-%): export GOOS = linux
 $(TARGETS:%=dist/globalnet-%):
-	$(BUILD) -o $@ ./cmd/globalnet
+	@mkdir -p dist
+	$(BUILD) $(COLD:%='-gcflags=%=-l') -o $@ ./cmd/globalnet
 
 sizes: ## print the size of each router binary against its budget (after build-all)
 	$(GO) run ./internal/sizes $(TARGETS:%=dist/globalnet-%)
