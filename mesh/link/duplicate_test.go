@@ -102,7 +102,11 @@ func TestDialTwice(t *testing.T) {
 		_, err := client.Dial(t.Context(), DialTarget{Addr: server.addr, Tag: server.cfg.Tag, Node: server.self})
 		first <- err
 	}()
-	<-admitted
+	select {
+	case <-admitted:
+	case err := <-first:
+		t.Fatal(err)
+	}
 	for _, d := range []DialTarget{
 		{Addr: server.addr, Tag: server.cfg.Tag},
 		{Addr: server.addr, Node: server.self},
@@ -134,7 +138,14 @@ func TestRestartedNodeSupersedes(t *testing.T) {
 	defer wg.Wait()
 	defer close(release)
 	wg.Go(func() { old.Dial(t.Context(), server.target()) })
-	<-firstIn
+	eventually(t, "the first session did not come to Admit", func() bool {
+		select {
+		case <-firstIn:
+			return true
+		default:
+			return false
+		}
+	})
 	again := newTestNode(t, 1, func(c *Config) { c.Tag = testTag(7) })
 	if _, err := again.Dial(t.Context(), server.target()); err != nil {
 		t.Fatal(err)

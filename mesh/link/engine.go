@@ -9,9 +9,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"globalnet/internal/identity"
@@ -88,9 +88,6 @@ func (e *Engine) Dial(ctx context.Context, d DialTarget) (*Established, error) {
 func (s *session) dial(ctx context.Context, target [16]byte) (*Established, error) {
 	raw, err := s.e.dialTCP(ctx, s.target.Addr)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
 		return nil, fmt.Errorf("dialling: %w", err)
 	}
 	return s.runClient(ctx, raw, target)
@@ -182,6 +179,11 @@ func (e *Engine) leaveHalfOpen(h *halfOpen) {
 func (e *Engine) serveConn(ctx context.Context, conn net.Conn) {
 	defer conn.Close()
 	e.count(accepted)
+	if c, ok := conn.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			impatient(raw)
+		}
+	}
 	from := addrPortOf(conn.RemoteAddr())
 	h := e.enterHalfOpen(conn, sourceKey(from.Addr()))
 	if h == nil {
@@ -378,41 +380,4 @@ func (e *Engine) prefer(s *session) {
 			other.cancel(ErrDuplicate)
 		}
 	}
-}
-
-func (e *Engine) dialTCP(ctx context.Context, to netip.AddrPort) (conn net.Conn, err error) {
-	dialer := net.Dialer{Timeout: connectTimeout, KeepAlive: -1}
-	err = e.enter(func() (err error) {
-		conn, err = dialer.DialContext(ctx, "tcp", indexed(to).String())
-		return err
-	})
-	return conn, err
-}
-
-func (e *Engine) listenUDP(at netip.AddrPort) (conn *net.UDPConn, err error) {
-	err = e.enter(func() (err error) {
-		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(indexed(at)))
-		return err
-	})
-	return conn, err
-}
-
-// indexed replaces the name of an interface in the zone by its index: package net
-// keeps the indexes of names for a minute, and an interface that was unplugged
-// and plugged in again would not be found.
-func indexed(a netip.AddrPort) netip.AddrPort {
-	if zone := a.Addr().Zone(); zone != "" {
-		if i, err := net.InterfaceByName(zone); err == nil {
-			return netip.AddrPortFrom(a.Addr().WithZone(strconv.Itoa(i.Index)), a.Port())
-		}
-	}
-	return a
-}
-
-func addrPortOf(a net.Addr) netip.AddrPort {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		ap := tcp.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
 }

@@ -92,6 +92,9 @@ func loopback() []LocalAddress {
 // newTestNode makes a node of tag b; change may alter its configuration.
 func newTestNode(t *testing.T, b byte, change func(*Config)) *testNode {
 	t.Helper()
+	if err := loopbackUp(); err != nil {
+		t.Fatal(err)
+	}
 	seed := make([]byte, 32)
 	seed[0] = b
 	id, err := identity.FromSeed(seed)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,14 @@ import (
 )
 
 func TestMain(m *testing.M) { labtest.Main(m) }
+
+// The tests on loopback run in a sandbox's namespace too, where it is down at first.
+var loopbackUp = sync.OnceValue(func() error {
+	if !netns.Inside() {
+		return nil
+	}
+	return netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: 1}})
+})
 
 // box is a namespace with interfaces, and maybe a node in it.
 type box struct {
@@ -244,7 +253,9 @@ func (b *box) dial(other *box, at netip.AddrPort) (ours, theirs Established) {
 	return *est, theirs
 }
 
-func bare(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port()) }
+func bare(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
+}
 
 // sameCable checks that a link runs between the link-local addresses of two interfaces.
 func sameCable(t *testing.T, a, b Established, ifA, ifB string, class Class) {

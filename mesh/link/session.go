@@ -120,6 +120,8 @@ func (s *session) run(ctx context.Context, raw *meteredConn) (*Established, erro
 		switch {
 		case ctx.Err() != nil:
 			err = context.Cause(ctx)
+		case handshakeCtx.Err() != nil:
+			err = handshakeCtx.Err()
 		case s.outgoing && !raw.answered.Load():
 			err = ErrWrongNetwork // or another node, or too busy to say so
 		}
