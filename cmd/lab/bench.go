@@ -22,18 +22,23 @@ var benchCommand = &command{
 		b.WriteString("Benchmarks:\n")
 		for _, x := range bench.All() {
 			fmt.Fprintf(&b, "  %-10s %s\n", x.Name, x.Summary)
+			for _, p := range x.Parts {
+				fmt.Fprintf(&b, "    %-13s %s\n", p.Name, p.Summary)
+			}
 		}
-		b.WriteString("\n  lab bench mesh -json")
+		b.WriteString("\n  lab bench mesh -json\n  lab bench mesh -only convergence,tcp -n 3")
 		return b.String()
 	}(),
 	run: func(c *call) error {
 		var s settings
 		var asJSON bool
 		var n int
+		var only string
 		err := c.parse(func(f *flag.FlagSet) {
 			s.define(f)
 			f.BoolVar(&asJSON, "json", false, "print one JSON object")
 			f.IntVar(&n, "n", 0, "how `often` to repeat; 0 is the benchmark's own choice")
+			f.StringVar(&only, "only", "", "measure only these `parts`, separated by commas")
 		})
 		if err != nil {
 			return err
@@ -49,7 +54,7 @@ var benchCommand = &command{
 			return err
 		}
 		p, err := netns.Sandbox{
-			Args: []string{"lab", benchInside.name, "--agent", agent, "--n", strconv.Itoa(n),
+			Args: []string{"lab", benchInside.name, "--agent", agent, "--n", strconv.Itoa(n), "--only", only,
 				"--json=" + strconv.FormatBool(asJSON), c.args[0]},
 			Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		}.Start()
@@ -65,18 +70,20 @@ var benchCommand = &command{
 
 // benchInside runs a benchmark in its sandbox.
 var benchInside = &command{name: "bench-inside", hidden: true, run: func(c *call) error {
-	var agent string
+	var agent, only string
 	var asJSON bool
 	env := bench.Env{Progress: c.stderr}
 	err := c.parse(func(f *flag.FlagSet) {
 		f.StringVar(&agent, "agent", "", "")
 		f.IntVar(&env.N, "n", 0, "")
+		f.StringVar(&only, "only", "", "")
 		f.BoolVar(&asJSON, "json", false, "")
 	})
 	if err != nil {
 		return err
 	}
 	env.Agent = agentCommand(agent)
+	env.Only = strings.FieldsFunc(only, func(r rune) bool { return r == ',' })
 	b, ok := bench.Find(c.args[0])
 	if !ok {
 		return c.usageError("no benchmark %q", c.args[0])
@@ -84,11 +91,14 @@ var benchInside = &command{name: "bench-inside", hidden: true, run: func(c *call
 	ctx, cancel := signal.NotifyContext(c, unix.SIGINT, unix.SIGTERM)
 	defer cancel()
 	report, err := bench.Measure(ctx, b, env)
-	if asJSON {
+	switch {
+	case asJSON:
 		e := json.NewEncoder(c.stdout)
 		e.SetIndent("", "  ")
 		e.Encode(report)
-	} else {
+	case b.Print != nil:
+		b.Print(report, c.stdout)
+	default:
 		report.Table(c.stdout)
 	}
 	return err

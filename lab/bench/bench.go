@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,6 +37,7 @@ type Result struct {
 type Env struct {
 	Agent    []string  // command of a router's agent, for lab.Options
 	N        int       // how often to repeat; 0 is the benchmark's own choice
+	Only     []string  // names of parts; empty means all
 	Progress io.Writer // what to tell a waiting person
 }
 
@@ -52,6 +54,15 @@ func (e Env) Times(own int) int {
 
 // Bench is a registered benchmark.
 type Bench struct {
+	Name    string
+	Summary string
+	Parts   []Part                      // run in this order
+	Print   func(r Report, w io.Writer) // for people; nil means Report.Table
+}
+
+// Part is what can be measured alone. Its results may be complete although it
+// returns an error.
+type Part struct {
 	Name    string
 	Summary string
 	Run     func(ctx context.Context, e Env) ([]Result, error)
@@ -81,13 +92,46 @@ func Find(name string) (Bench, bool) {
 	return Bench{}, false
 }
 
-// Measure runs a benchmark. What was measured before an error is in the report too.
+// Measure runs a benchmark. A part that fails does not keep the others from
+// running, and what was measured before an error is in the report too.
 func Measure(ctx context.Context, b Bench, e Env) (Report, error) {
-	results, err := b.Run(ctx, e)
-	if results == nil {
-		results = []Result{}
+	report := Report{b.Name, Machine(), []Result{}}
+	parts, err := b.choose(e.Only)
+	if err != nil {
+		return report, err
 	}
-	return Report{b.Name, Machine(), results}, err
+	var errs []error
+	for _, p := range parts {
+		if ctx.Err() != nil {
+			errs = append(errs, ctx.Err())
+			break
+		}
+		e.Logf("%s: %s (load average %s)", p.Name, p.Summary, load())
+		results, err := p.Run(ctx, e)
+		report.Results = append(report.Results, results...)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", p.Name, err)
+			e.Logf("%v", err)
+			errs = append(errs, err)
+		}
+	}
+	return report, errors.Join(errs...)
+}
+
+// choose returns the named parts, or all.
+func (b Bench) choose(only []string) ([]Part, error) {
+	if len(only) == 0 {
+		return b.Parts, nil
+	}
+	var parts []Part
+	for _, name := range only {
+		i := slices.IndexFunc(b.Parts, func(p Part) bool { return p.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("benchmark %s has no part %q", b.Name, name)
+		}
+		parts = append(parts, b.Parts[i])
+	}
+	return parts, nil
 }
 
 // Less is a result that should be at most target.
@@ -107,17 +151,38 @@ func Info(metric string, value float64, unit, better string) Result {
 	return Result{Metric: metric, Value: value, Unit: unit, Better: better}
 }
 
+// Median of durations, in seconds.
+func Median(d []time.Duration) float64 { return Quantile(d, 0.5) }
+
 // Quantile of durations, in seconds: 0.5 is the median. No durations give 0.
 func Quantile(d []time.Duration, q float64) float64 {
-	if len(d) == 0 {
+	seconds := make([]float64, len(d))
+	for i := range d {
+		seconds[i] = d[i].Seconds()
+	}
+	return quantile(seconds, q)
+}
+
+func quantile(values []float64, q float64) float64 {
+	if len(values) == 0 {
 		return 0
 	}
-	sorted := slices.Sorted(slices.Values(d))
+	sorted := slices.Sorted(slices.Values(values))
 	at := q * float64(len(sorted)-1)
 	low := int(at)
 	high := min(low+1, len(sorted)-1)
 	part := at - float64(low)
-	return sorted[low].Seconds()*(1-part) + sorted[high].Seconds()*part
+	return sorted[low]*(1-part) + sorted[high]*part
+}
+
+// load is the machine's load average over 1, 5 and 15 minutes.
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	words := strings.Fields(string(b))
+	if err != nil || len(words) < 3 {
+		return "unknown"
+	}
+	return strings.Join(words[:3], " ")
 }
 
 // Machine describes the machine in a few words.
@@ -140,7 +205,7 @@ func Machine() string {
 func (r Report) Table(w io.Writer) {
 	fmt.Fprintf(w, "%s on %s\n", r.Bench, r.Machine)
 	for _, x := range r.Results {
-		fmt.Fprintf(w, "  %-44s %12.3f %-8s", x.Metric, x.Value, x.Unit)
+		fmt.Fprintf(w, "  %-64s %10.3f %-8s", x.Metric, x.Value, x.Unit)
 		if x.Target != nil {
 			verdict := "MISSED"
 			if *x.Met {

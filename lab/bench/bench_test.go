@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -12,12 +13,26 @@ import (
 
 func TestReport(t *testing.T) {
 	boom := errors.New("boom")
-	b := Bench{"x", "", func(context.Context, Env) ([]Result, error) {
-		return []Result{Less("fast", 1, "s", 2), More("wide", 1, "Mbit/s", 2), Info("seen", 3, "B", "less")}, boom
+	quick := func(r Result, err error) func(context.Context, Env) ([]Result, error) {
+		return func(context.Context, Env) ([]Result, error) { return []Result{r}, err }
+	}
+	b := Bench{Name: "x", Parts: []Part{
+		{"one", "", quick(Less("fast", 1, "s", 2), boom)},
+		{"two", "", quick(More("wide", 1, "Mbit/s", 2), nil)},
+		{"three", "", quick(Info("seen", 3, "B", "less"), nil)},
 	}}
-	r, err := Measure(context.Background(), b, Env{})
+	e := Env{Progress: io.Discard}
+	r, err := Measure(context.Background(), b, e)
 	if !errors.Is(err, boom) || len(r.Results) != 3 || r.Machine == "" {
 		t.Fatalf("%+v, %v", r, err)
+	}
+	e.Only = []string{"three"}
+	if r, err := Measure(context.Background(), b, e); err != nil || len(r.Results) != 1 || r.Results[0].Metric != "seen" {
+		t.Errorf("only three: %+v, %v", r, err)
+	}
+	e.Only = []string{"four"}
+	if _, err := Measure(context.Background(), b, e); err == nil {
+		t.Error("a part that is not there was measured")
 	}
 	text, err := json.Marshal(r.Results)
 	if err != nil {
