@@ -174,12 +174,12 @@ func (s *Speaker) handleHello(n *neighbour, h wire.Hello) {
 	if h.Unicast {
 		hist = &n.unicast
 	}
-	if h.Interval == 0 && hist.interval == 0 {
+	if again {
+		*hist = history{}
+	}
+	if h.Interval == 0 && hist.due == 0 {
 		hist.interval = n.iface.hello // nothing was promised, but it must not count for ever
 		hist.due = s.now + hist.interval*3/2
-	}
-	if again {
-		*hist = history{interval: hist.interval}
 	}
 	if hist.hear(h.Seqno, tick(h.Interval)*centisecond, s.now) && !h.Unicast {
 		// It is new, or it has restarted; then it does not know any more what it

@@ -127,8 +127,12 @@ type writer struct {
 	fl *flight
 }
 
-// reserve tells whether another TLV may be written: into the open flight, or a new one.
-func (w *writer) reserve(limit int) bool { return w.fl != nil || len(w.n.out.flights) < limit }
+// reserve tells whether another TLV may be written: into a new flight, or the last
+// one that the window allows.
+func (w *writer) reserve(limit int) bool {
+	const largest = 40 // a Router-Id TLV and an Update
+	return len(w.n.out.flights) < limit || (w.fl != nil && w.b.Len()+largest <= w.n.iface.MTU-headers)
+}
 
 func (w *writer) put(t wire.TLV) {
 	if ok, err := w.b.Add(t); ok || err != nil {

@@ -28,6 +28,7 @@ const (
 	requestTries   = 5
 	requestHold    = 8 * second // how long an answer is waited for on behalf of others
 	requestGap     = 300 * millisecond
+	seqnoStep      = 16
 	maxRequesters  = 8
 )
 
@@ -197,14 +198,20 @@ func (s *Speaker) handleSeqnoRequest(n *neighbour, q wire.SeqnoRequest) {
 	}
 }
 
-// raiseSeqno makes our sequence number the one asked for. Going there in one step
-// instead of by ones is what lets a speaker that has restarted be heard at once.
+// raiseSeqno raises our sequence number towards the one asked for. As long as
+// others may remember an earlier life of ours it goes there in one step, so that a
+// speaker that has restarted is heard at once; afterwards in small ones, so that
+// nobody can drive it around its circle while the old values are remembered.
 func (s *Speaker) raiseSeqno(seqno uint16) bool {
 	if !s.seqnoCap.take(s.now) {
 		s.count(seqnoRefused)
 		return false
 	}
-	s.seqno = seqno
+	if s.now < second+sourceHold && seqno < 0x8000 {
+		s.seqno = seqno
+	} else {
+		s.seqno += min(seqno-s.seqno, seqnoStep)
+	}
 	s.count(seqnoRaised)
 	return true
 }

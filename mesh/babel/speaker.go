@@ -50,7 +50,11 @@ type Speaker struct {
 	now   tick
 	stamp uint32 // what our RFC 9616 clock showed at the epoch
 
-	seqno    uint16 // of all that we originate
+	// seqno is that of all we originate. It begins at zero: who remembers a newer one
+	// of an earlier life asks for the next, and gets it (raiseSeqno). One drawn at
+	// random could be older than the first of three lives and newer than the second,
+	// and then the order on which freedom from loops rests would be none.
+	seqno    uint16
 	seqnoCap bucket // how fast others may make us raise it
 	nonce    uint16
 
@@ -77,7 +81,6 @@ func New(cfg Config) *Speaker {
 		cfg:      cfg,
 		rand:     cfg.Rand,
 		stamp:    cfg.Rand.Uint32(),
-		seqno:    uint16(cfg.Rand.Uint32()),
 		seqnoCap: bucket{rate: 10, burst: 20},
 		nonce:    uint16(cfg.Rand.Uint32()),
 		dests:    make(map[netip.Prefix]*destination),
