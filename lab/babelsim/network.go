@@ -5,7 +5,6 @@
 package babelsim
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -377,72 +376,4 @@ func (w *Network) push(e event) {
 	w.serial++
 	e.serial = w.serial
 	w.queue.push(e)
-}
-
-// event is a packet that arrives, or a node's timer.
-type event struct {
-	at     time.Duration
-	serial uint64
-	node   int32
-	link   *Link
-	from   netip.Addr
-	life   int
-	packet []byte
-}
-
-func (e *event) before(o *event) bool {
-	return e.at < o.at || (e.at == o.at && e.serial < o.serial)
-}
-
-// eventHeap is a binary heap; events of the same time keep their order.
-type eventHeap []event
-
-func (h *eventHeap) push(e event) {
-	*h = append(*h, e)
-	q := *h
-	for k := len(q) - 1; k > 0; {
-		up := (k - 1) / 2
-		if !q[k].before(&q[up]) {
-			break
-		}
-		q[k], q[up] = q[up], q[k]
-		k = up
-	}
-}
-
-func (h *eventHeap) pop() event {
-	q := *h
-	first, last := q[0], len(q)-1
-	q[0] = q[last]
-	q[last] = event{}
-	q = q[:last]
-	for k := 0; ; {
-		c := 2*k + 1
-		if c >= last {
-			break
-		}
-		if c+1 < last && q[c+1].before(&q[c]) {
-			c++
-		}
-		if !q[c].before(&q[k]) {
-			break
-		}
-		q[k], q[c] = q[c], q[k]
-		k = c
-	}
-	*h = q
-	return first
-}
-
-// seedOf mixes numbers into a seed.
-func seedOf(parts ...uint64) uint64 {
-	var b [8]byte
-	h := uint64(14695981039346656037)
-	for _, p := range parts {
-		binary.BigEndian.PutUint64(b[:], p)
-		for _, c := range b {
-			h = (h ^ uint64(c)) * 1099511628211
-		}
-	}
-	return h
 }

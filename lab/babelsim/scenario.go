@@ -1,6 +1,7 @@
 package babelsim
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -133,4 +134,17 @@ func Print(out io.Writer, results []Result) error {
 			e.StartupBytes, e.Routes, e.BytesPerRoute, "-")
 	}
 	return t.Flush()
+}
+
+// seedOf mixes numbers into a seed.
+func seedOf(parts ...uint64) uint64 {
+	var b [8]byte
+	h := uint64(14695981039346656037)
+	for _, p := range parts {
+		binary.BigEndian.PutUint64(b[:], p)
+		for _, c := range b {
+			h = (h ^ uint64(c)) * 1099511628211
+		}
+	}
+	return h
 }

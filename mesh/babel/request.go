@@ -165,7 +165,11 @@ func (s *Speaker) handleRouteRequest(n *neighbour, p netip.Prefix) {
 		}
 		return
 	}
-	if n.answeredAt != 0 && s.now < n.answeredAt+answerGap {
+	if at := n.answeredAt + answerGap; n.answeredAt != 0 && s.now < at {
+		// It may have restarted since, and forgotten the answer: it gets another, in its time.
+		if n.up {
+			s.enqueueAllAt(n, at)
+		}
 		return
 	}
 	n.answeredAt = s.now

@@ -81,12 +81,17 @@ func (s *Speaker) trigger(d *destination, urgent bool) {
 
 // enqueueAll queues the whole table for a neighbour.
 func (s *Speaker) enqueueAll(n *neighbour) {
-	s.sort()
 	n.answeredAt = s.now
+	s.enqueueAllAt(n, s.now+s.between(0, triggerMin))
+}
+
+// enqueueAllAt queues the whole table, to be sent at a later time.
+func (s *Speaker) enqueueAllAt(n *neighbour, at tick) {
+	s.sort()
 	for _, d := range s.order {
 		n.out.slow.add(d)
 	}
-	n.out.slowAt = earlier(n.out.slowAt, s.now+s.between(0, triggerMin))
+	n.out.slowAt = earlier(n.out.slowAt, at)
 }
 
 // announcement makes the Update of a destination for an interface; false if there
