@@ -12,13 +12,16 @@ import (
 // agentPort is where agents listen for signalling.
 const agentPort = 18245
 
+// ConfigPath is the router's configuration file.
+func (n *Node) ConfigPath() string { return filepath.Join(n.dir, "globalnet.conf") }
+
 // writeConfig writes the router's configuration file and returns its path.
 func (n *Node) writeConfig() (string, error) {
 	text, err := n.config()
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(n.dir, "globalnet.conf")
+	path := n.ConfigPath()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return "", fmt.Errorf("configuration of %s: %w", n.Name, err)
 	}

@@ -77,7 +77,7 @@ func commands() []command {
 			example: "globalnet config show\nglobalnet config show ./globalnet.uci --json",
 		},
 		{
-			name: "cleanup", flags: "json config socket", run: cleanup,
+			name: "cleanup", flags: "json config", run: cleanup,
 			summary: "Remove the interfaces, routes and rules that an agent left that was killed.",
 			detail:  "It refuses while an agent is running. Every start of the agent does the same.",
 			example: "globalnet cleanup",

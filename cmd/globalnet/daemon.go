@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,7 +15,6 @@ import (
 
 	"globalnet/agent"
 	"globalnet/agent/config"
-	"globalnet/agent/control"
 )
 
 // stopTime is how long the agent may take to end.
@@ -34,6 +32,11 @@ func runAgent(ctx context.Context, in *invocation) error {
 		limitMemory()
 	}
 
+	lock, err := lockNamespace()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	k, err := openKernel(c, log)
 	if err != nil {
 		return err
@@ -120,13 +123,11 @@ func limitMemory() {
 }
 
 func cleanup(ctx context.Context, in *invocation) error {
-	client, err := in.client()
+	lock, err := lockNamespace()
 	if err != nil {
 		return err
 	}
-	if _, err := client.Status(ctx); !errors.Is(err, control.ErrNotRunning) {
-		return errors.New("an agent is running: stop it first, it cleans up behind itself")
-	}
+	defer lock.Close()
 	k, err := openKernel(config.Default(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err

@@ -282,11 +282,25 @@ func TestReload(t *testing.T) {
 	}
 }
 
-func TestCleanupRefusesBesideAnAgent(t *testing.T) {
-	(&fakeAgent{}).start(t)
-	if code, _, stderr := globalnet(t, "cleanup"); code != 1 || !strings.Contains(stderr, "an agent is running: stop it first") {
-		t.Errorf("exit %d, %s", code, stderr)
+func TestOneAgentANamespace(t *testing.T) {
+	lock, err := lockNamespace()
+	if err != nil {
+		t.Skip("an agent is running here:", err)
 	}
+	for _, args := range []string{"cleanup", "run"} {
+		t.Setenv("GLOBALNET_CONFIG", filepath.Join(t.TempDir(), "c"))
+		writeFile(t, os.Getenv("GLOBALNET_CONFIG"), "config globalnet\n\toption state_dir .\n")
+		if code, _, stderr := globalnet(t, args); code != 1 || !strings.Contains(stderr, "another agent is running") {
+			t.Errorf("%s: exit %d, %s", args, code, stderr)
+		}
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if lock, err = lockNamespace(); err != nil {
+		t.Fatal("the lock outlives its owner:", err)
+	}
+	lock.Close()
 }
 
 // fakeRunner is an agent without a mesh.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"globalnet/lab/topology"
 )
 
 // A program is started by one message on the exec socket: a 32-bit big-endian
@@ -81,8 +83,12 @@ func (s *Server) program(conn *net.UnixConn) outcome {
 	if n == nil {
 		return outcome{StatusNotStarted, fmt.Sprintf("no node %q", q.Node)}
 	}
+	env := q.Env
+	if n.Kind == topology.Router { // `globalnet status` needs no flag then
+		env = append(env, "GLOBALNET_CONFIG="+n.ConfigPath())
+	}
 	start := func(dir string) (*exec.Cmd, error) {
-		cmd := &exec.Cmd{Path: q.Path, Args: q.Args, Env: q.Env, Dir: dir, Stdin: files[0], Stdout: files[1], Stderr: files[2]}
+		cmd := &exec.Cmd{Path: q.Path, Args: q.Args, Env: env, Dir: dir, Stdin: files[0], Stdout: files[1], Stderr: files[2]}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: q.Terminal}
 		return cmd, n.Start(cmd)
 	}
