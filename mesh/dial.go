@@ -202,6 +202,7 @@ func (n *Node) dialed(now time.Time, t target, to link.DialTarget, est *link.Est
 		if errors.Is(err, link.ErrDuplicate) { // the other side's session goes on
 			n.dials.succeeded(t)
 			n.dials.pause(now, t, dialPauseMax)
+			n.cfg.Book.Lost(now, to.Node) // dialBook looks again whether it is up
 			return
 		}
 		n.count("dials_failed")

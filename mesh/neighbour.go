@@ -43,7 +43,8 @@ type neighbour struct {
 	class  link.Class
 	dialed netip.AddrPort // signalling address that worked, if we dialled
 	conn   SpeakerConn
-	heard  bool // Babel heard it since the link was made
+	heard  bool // a packet came through the link since it was made
+	usable bool // Babel routes through it
 
 	established time.Time // when the present session was made
 	admitted    time.Time
@@ -263,9 +264,9 @@ func (n *Node) readPackets(ctx context.Context, ifname string, conn SpeakerConn)
 	}
 }
 
-// heardNeighbour notes that the link carries Babel.
-func (n *Node) heardNeighbour(now time.Time, nb *neighbour) {
-	nb.heard = true
+// foundNeighbour notes that Babel has both directions of the link.
+func (n *Node) foundNeighbour(now time.Time, nb *neighbour) {
+	nb.usable = true
 	if nb.state != stateUp {
 		n.log.Info("neighbour is back", "neighbour", nb.node.Short(), "ifname", nb.ifname)
 		n.setState(now, nb, stateUp)
@@ -284,9 +285,7 @@ func (n *Node) lostNeighbour(now time.Time, nb *neighbour, why string) {
 	}
 	n.count("links_lost")
 	n.log.Info("neighbour lost", "neighbour", nb.node.Short(), "ifname", nb.ifname, "reason", why)
-	if nb.class == link.Internet {
-		n.cfg.Book.Lost(now, nb.node)
-	}
+	n.cfg.Book.Lost(now, nb.node) // if it is in there, its addresses are one more way
 	n.setState(now, nb, stateFailed)
 	n.redial(now, nb)
 }
@@ -340,7 +339,7 @@ func (n *Node) checkNeighbours(now time.Time) {
 			n.removeNeighbour(nb)
 		case nb.state == stateFailed:
 			n.redial(now, nb)
-		case nb.state == stateUp && !nb.heard && now.Sub(nb.established) > firstHello:
+		case nb.state == stateUp && !(nb.heard && nb.usable) && now.Sub(nb.established) > firstHello:
 			n.lostNeighbour(now, nb, "no babel on the new link")
 		case nb.state == stateUp && nb.stats.handshakeStale(now):
 			n.count("handshakes_stale")

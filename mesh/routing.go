@@ -29,6 +29,9 @@ func acceptRoute(_ string, p netip.Prefix, id babel.RouterID) bool {
 }
 
 func (n *Node) handlePacket(now time.Time, p packet) {
+	if nb := n.byIfname[p.ifname]; nb != nil {
+		nb.heard = true
+	}
 	if err := n.speaker.HandlePacket(now, p.ifname, p.from, p.data); err != nil {
 		n.count("babel_packets_refused")
 		n.log.Debug("babel packet refused", "ifname", p.ifname, "err", err)
@@ -56,10 +59,11 @@ func (n *Node) carryOut(now time.Time) {
 			n.worker.setRoute(e.Prefix, nil)
 		case babel.NeighbourUp:
 			if nb := n.byIfname[e.Ifname]; nb != nil {
-				n.heardNeighbour(now, nb)
+				n.foundNeighbour(now, nb)
 			}
 		case babel.NeighbourLost:
 			if nb := n.byIfname[e.Ifname]; nb != nil {
+				nb.usable = false
 				n.lostNeighbour(now, nb, "no answer")
 			}
 		}
