@@ -23,6 +23,7 @@ type air struct {
 	mu     sync.Mutex
 	medium *medium.Medium
 	taps   []*os.File // by medium.Radio
+	owners []string   // by medium.Radio: the node
 
 	wake chan struct{} // the next timeout may have changed
 	quit chan struct{}
@@ -148,6 +149,7 @@ func (l *Lab) addRadio(n *Node, channel int) error {
 	l.macs++
 	mac := medium.MAC(l.macs)
 	l.air.taps = append(l.air.taps, tap)
+	l.air.owners = append(l.air.owners, n.Name)
 	l.air.medium.Add(n.Name, channel, mac)
 	return raise(n.ns, ifname, mac, "radio", nil)
 }
@@ -190,4 +192,17 @@ func raise(ns *netns.Namespace, ifname string, mac [6]byte, alias string, addrs 
 func linkLocal(mac [6]byte) string {
 	ip := net.IP{0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]}
 	return ip.String() + "/64"
+}
+
+// Radios returns what the medium counted for a node's radios, by interface name.
+func (l *Lab) Radios(node string) map[string]medium.Counters {
+	counters := map[string]medium.Counters{}
+	l.air.change(func(m *medium.Medium) {
+		for i, tap := range l.air.taps {
+			if l.air.owners[i] == node {
+				counters[tap.Name()] = m.Counters(medium.Radio(i))
+			}
+		}
+	})
+	return counters
 }

@@ -33,6 +33,7 @@ type Pinger struct {
 
 type echo struct {
 	to    netip.Addr
+	seq   uint16
 	sent  time.Time
 	reply chan time.Duration
 }
@@ -107,37 +108,53 @@ func (p *Pinger) receive() {
 
 // Ping sends one echo request and waits for its reply, until ctx ends.
 func (p *Pinger) Ping(ctx context.Context, to netip.Addr) (time.Duration, error) {
+	e, err := p.send(to)
+	if err != nil {
+		return 0, err
+	}
+	return p.wait(ctx, e)
+}
+
+// send sends a request. Unless it fails, wait must follow.
+func (p *Pinger) send(to netip.Addr) (*echo, error) {
 	dst, err := p.resolve(to)
 	if err != nil {
-		return 0, fmt.Errorf("pinging %s: %w", to, err)
+		return nil, fmt.Errorf("pinging %s: %w", to, err)
 	}
 	e := &echo{to: to.WithZone(""), sent: time.Now(), reply: make(chan time.Duration, 1)}
 	p.mu.Lock()
 	p.seq++
-	seq := p.seq
-	p.waiting[seq] = e
+	e.seq = p.seq
+	p.waiting[e.seq] = e
 	p.mu.Unlock()
-	defer func() {
-		p.mu.Lock()
-		if p.waiting[seq] == e {
-			delete(p.waiting, seq)
-		}
-		p.mu.Unlock()
-	}()
 	msg := []byte{echoRequest, 0, 0, 0} // the kernel fills in the checksum
 	msg = binary.BigEndian.AppendUint16(msg, p.id)
-	msg = binary.BigEndian.AppendUint16(msg, seq)
+	msg = binary.BigEndian.AppendUint16(msg, e.seq)
 	msg = append(msg, "globalnet lab ping"...)
 	if _, err := p.conn.WriteTo(msg, dst); err != nil {
-		return 0, fmt.Errorf("pinging %s: %w", to, err)
+		p.forget(e)
+		return nil, fmt.Errorf("pinging %s: %w", to, err)
 	}
+	return e, nil
+}
+
+func (p *Pinger) wait(ctx context.Context, e *echo) (time.Duration, error) {
+	defer p.forget(e)
 	select {
 	case rtt := <-e.reply:
 		return rtt, nil
 	case <-ctx.Done():
-		return 0, fmt.Errorf("pinging %s: %w", to, ctx.Err())
+		return 0, fmt.Errorf("pinging %s: %w", e.to, ctx.Err())
 	case <-p.done:
-		return 0, fmt.Errorf("pinging %s: %w", to, net.ErrClosed)
+		return 0, fmt.Errorf("pinging %s: %w", e.to, net.ErrClosed)
+	}
+}
+
+func (p *Pinger) forget(e *echo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting[e.seq] == e {
+		delete(p.waiting, e.seq)
 	}
 }
 
@@ -164,30 +181,43 @@ func (p *Pinger) resolve(to netip.Addr) (*net.IPAddr, error) {
 // Until pings every interval until a reply comes or ctx ends. An answer to an
 // earlier request counts too.
 func (p *Pinger) Until(ctx context.Context, to netip.Addr, interval time.Duration) (time.Duration, error) {
+	return p.until(ctx, to, interval, interval)
+}
+
+// until pings after ever longer pauses, from shortest to longest. What could not
+// be sent, as there is no route, costs nobody anything and lengthens no pause.
+func (p *Pinger) until(ctx context.Context, to netip.Addr, shortest, longest time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	replies := make(chan time.Duration)
 	var pings sync.WaitGroup
 	defer pings.Wait()
 	defer cancel()
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
+	pause := shortest
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
+		select {
+		case rtt := <-replies:
+			return rtt, nil
+		case <-ctx.Done():
+			return 0, fmt.Errorf("pinging %s: %w", to, ctx.Err())
+		case <-timer.C:
+		}
+		timer.Reset(pause)
+		e, err := p.send(to)
+		if err != nil {
+			continue
+		}
+		pause = min(pause*3/2, longest)
 		pings.Go(func() {
 			attempt, stop := context.WithTimeout(ctx, 10*time.Second)
 			defer stop()
-			if rtt, err := p.Ping(attempt, to); err == nil {
+			if rtt, err := p.wait(attempt, e); err == nil {
 				select {
 				case replies <- rtt:
 				case <-ctx.Done():
 				}
 			}
 		})
-		select {
-		case rtt := <-replies:
-			return rtt, nil
-		case <-ctx.Done():
-			return 0, fmt.Errorf("pinging %s: %w", to, ctx.Err())
-		case <-tick.C:
-		}
 	}
 }

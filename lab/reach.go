@@ -36,8 +36,12 @@ func (u *Unreached) Error() string {
 
 func (u *Unreached) Unwrap() error { return u.Err }
 
-// pingEvery is the pause between two requests to a router that has not yet answered.
-const pingEvery = 200 * time.Millisecond
+// The pause between two requests to a router that has not yet answered grows, so
+// that thousands of pairs do not fill the air.
+const (
+	pingFirst = 100 * time.Millisecond
+	pingLast  = 3 * time.Second
+)
 
 // WaitAllPairs returns once every router has had an ICMPv6 echo reply from the
 // mesh address of every other, each asked anew since the call. An error is an *Unreached.
@@ -79,7 +83,7 @@ func (l *Lab) WaitPairs(ctx context.Context, names []string) error {
 					continue
 				}
 				pings.Go(func() {
-					if _, err := p.Until(ctx, addrs[to], pingEvery); err != nil {
+					if _, err := p.until(ctx, addrs[to], pingFirst, pingLast); err != nil {
 						mu.Lock()
 						u.Pairs = append(u.Pairs, Pair{from, to})
 						mu.Unlock()

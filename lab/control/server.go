@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"globalnet/lab"
+	"globalnet/lab/medium"
 	"globalnet/lab/topology"
 )
 
@@ -24,6 +25,8 @@ type NodeStatus struct {
 	Pid     int         `json:"pid,omitempty"` // as the lab counts processes
 	Log     string      `json:"log,omitempty"`
 	Status  *lab.Status `json:"status,omitempty"` // absent while the agent does not answer
+
+	Radios map[string]medium.Counters `json:"radios,omitempty"`
 }
 
 // Server answers for one lab.
@@ -127,7 +130,7 @@ func (s *Server) status(ctx context.Context) []NodeStatus {
 	var wait sync.WaitGroup
 	for i, n := range nodes {
 		wait.Go(func() {
-			all[i] = NodeStatus{Name: n.Name, Kind: n.Kind.String(), Agent: n.AgentState(), Pid: n.Pid()}
+			all[i] = NodeStatus{Name: n.Name, Kind: n.Kind.String(), Agent: n.AgentState(), Pid: n.Pid(), Radios: s.Lab.Radios(n.Name)}
 			if n.Kind != topology.Router {
 				return
 			}

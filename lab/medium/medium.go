@@ -32,6 +32,7 @@ type Counters struct {
 	Lost      uint64 // frames sent by this radio that one hearer lost; counted for each hearer
 	Overflow  uint64 // frames dropped because the air was busy for too long
 	SentBytes uint64
+	Busy      time.Duration // air time of the frames sent
 }
 
 // Delivery is a frame that a radio hears. Several deliveries share the frame: it must not be changed.
@@ -164,6 +165,7 @@ func (m *Medium) HandleFrame(now time.Time, r Radio, frame []byte) {
 	}
 	from.counters.Sent++
 	from.counters.SentBytes += uint64(len(frame))
+	from.counters.Busy += air
 	for _, h := range hearers {
 		if unicast && h.to != target {
 			continue
