@@ -37,7 +37,7 @@ var layers = map[string][]string{
 	"mesh/babel":        {"mesh/babel/wire"},
 	"mesh/babel/wire":   {},
 	"mesh/peers":        {"internal/identity"},
-	"mesh/dht":          {"mesh/dht/wire", "internal/identity", "internal/blind"},
+	"mesh/dht":          {"mesh/dht/...", "internal/identity", "internal/blind"},
 	"mesh/dht/wire":     {},
 	"mesh/kernel":       {"mesh", "mesh/kernel/...", "internal/identity"},
 	"onion":             {"onion/...", "internal/identity"},
