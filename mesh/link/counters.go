@@ -15,6 +15,7 @@ const (
 	dialled
 	evicted
 	refusedSource
+	refusedRate
 	refusedBusy
 	preambleMissing
 	preambleWrong
@@ -39,6 +40,7 @@ var counterNames = [counterCount]string{
 	dialled:           "sessions_dialled",
 	evicted:           "connections_evicted",
 	refusedSource:     "connections_refused_per_source",
+	refusedRate:       "sessions_refused_too_often",
 	refusedBusy:       "sessions_refused_busy",
 	preambleMissing:   "preambles_missing",
 	preambleWrong:     "preambles_wrong",

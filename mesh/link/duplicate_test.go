@@ -67,7 +67,7 @@ func TestSimultaneousDials(t *testing.T) {
 }
 
 // waitIdle waits until no session is left.
-func waitIdle(t *testing.T, n *testNode) {
+func waitIdle(t testing.TB, n *testNode) {
 	t.Helper()
 	eventually(t, "sessions are left", func() bool {
 		n.Engine.mu.Lock()
@@ -76,7 +76,7 @@ func waitIdle(t *testing.T, n *testNode) {
 	})
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {

@@ -20,6 +20,11 @@ import (
 const (
 	maxHalfOpenPerSource = 4
 	maxSessionsPerSource = 8
+	// A source may begin this many sessions at once and then one each interval: TLS
+	// is dear on a small router.
+	startBurst    = 20
+	startInterval = 500 * time.Millisecond
+	maxSources    = 1024
 	// supersedeAfter is how long an older session with the same node may hold up a newer one.
 	supersedeAfter = 3 * time.Second
 )
@@ -34,6 +39,7 @@ type Engine struct {
 	replay   replayFilter
 	counters [counterCount]atomic.Uint64
 	quiet    quiet
+	starts   *buckets
 
 	enter func(func() error) error // calls what opens sockets; tests do it in namespaces
 
@@ -57,6 +63,7 @@ func New(cfg Config) (*Engine, error) {
 		self:     cfg.Identity.NodeID(),
 		ports:    newPortRange(cfg.PortMin, cfg.PortMax),
 		sessions: make(map[*session]struct{}),
+		starts:   newBuckets(startBurst, startInterval, maxSources),
 		enter:    func(f func() error) error { return f() },
 	}, nil
 }
@@ -192,6 +199,10 @@ func (e *Engine) serveConn(ctx context.Context, conn net.Conn) {
 	tag, ok := e.readPreamble(ctx, conn)
 	e.leaveHalfOpen(h)
 	if !ok {
+		return
+	}
+	if !e.starts.take(h.source, time.Now()) {
+		e.count(refusedRate)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timeout)

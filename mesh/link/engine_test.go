@@ -90,7 +90,7 @@ func loopback() []LocalAddress {
 }
 
 // newTestNode makes a node of tag b; change may alter its configuration.
-func newTestNode(t *testing.T, b byte, change func(*Config)) *testNode {
+func newTestNode(t testing.TB, b byte, change func(*Config)) *testNode {
 	t.Helper()
 	if err := loopbackUp(); err != nil {
 		t.Fatal(err)
@@ -112,11 +112,12 @@ func newTestNode(t *testing.T, b byte, change func(*Config)) *testNode {
 	if n.Engine, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
+	n.starts = newBuckets(1000, time.Millisecond, maxSources) // all tests have one source
 	return n
 }
 
 // serve lets the node listen on address until the test ends.
-func (n *testNode) serve(t *testing.T, address string) {
+func (n *testNode) serve(t testing.TB, address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
 	if err != nil {

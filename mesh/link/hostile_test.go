@@ -387,6 +387,25 @@ func TestSessionsAreBounded(t *testing.T) {
 	}
 }
 
+// A source that begins sessions without end is made to wait, at the cost of a
+// preamble each; TLS is not even begun.
+func TestSessionsOfASourceAreSlowedDown(t *testing.T) {
+	server := newTestNode(t, 5, nil)
+	server.starts = newBuckets(3, time.Hour, maxSources)
+	server.serve(t, "127.0.0.1:0")
+	server.admit = func(Peer) error { return ErrBusy }
+	client := newTestNode(t, 1, nil)
+	for range 3 {
+		if _, err := client.Dial(t.Context(), server.target()); !errors.Is(err, ErrBusy) {
+			t.Errorf("Dial: %v, want ErrBusy", err)
+		}
+	}
+	if _, err := client.Dial(t.Context(), server.target()); !errors.Is(err, ErrWrongNetwork) {
+		t.Errorf("Dial: %v, want silence", err)
+	}
+	server.waitCounter(t, refusedRate, 1)
+}
+
 // A client gets no more memory than a handshake needs.
 func TestHandshakeBytesAreBounded(t *testing.T) {
 	server := hostileServer(t)

@@ -306,11 +306,17 @@ func (s *session) hello() (*signal.Hello, error) {
 	}
 	hello := &signal.Hello{Version: protocolVersion, Tag: s.e.cfg.Tag, Proof: proof, Observed: addrPortOf(s.conn.RemoteAddr())}
 	for _, l := range s.e.cfg.Local() {
-		if l.Class == Internet && l.Addr.IsGlobalUnicast() && !l.Addr.IsPrivate() {
+		if isPublic(l.Addr) {
 			hello.Flags |= signal.FlagPublic
 		}
 	}
 	return hello, nil
+}
+
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598, behind a provider's translator
+
+func isPublic(a netip.Addr) bool {
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !sharedSpace.Contains(a)
 }
 
 // readHello reads and judges the other side's Hello, and names the session's node and tag.

@@ -48,7 +48,7 @@ func (m *mux) askSTUN(ctx context.Context, networkKey []byte, servers []netip.Ad
 	for _, s := range m.sockets {
 		for _, server := range servers {
 			server = netip.AddrPortFrom(server.Addr().Unmap(), server.Port())
-			if s.local.Class != Internet || linkLocal6(s.local.Addr) || !reachable(s.local.Addr, server.Addr()) {
+			if s.local.Addr.IsLinkLocalUnicast() || !reachable(s.local.Addr, server.Addr()) {
 				continue
 			}
 			request, err := stun.Build(stun.TransactionID, stun.BindingRequest, stunIntegrity(networkKey), stun.Fingerprint)

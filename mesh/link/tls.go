@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/tls"
@@ -45,7 +46,11 @@ func tlsConfig(id *identity.Identity) (*tls.Config, error) {
 		SessionTicketsDisabled: true,
 		Time:                   func() time.Time { return time.Unix(1<<31, 0) },
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			_, err := peerNode(cs)
+			raw := make([][]byte, len(cs.PeerCertificates))
+			for i, c := range cs.PeerCertificates {
+				raw[i] = c.Raw
+			}
+			_, err := identity.NodeIDFromCertificates(raw)
 			if err == nil && cs.NegotiatedProtocol != alpn {
 				err = fmt.Errorf("protocol %q", cs.NegotiatedProtocol)
 			}
@@ -54,12 +59,14 @@ func tlsConfig(id *identity.Identity) (*tls.Config, error) {
 	}, nil
 }
 
-func peerNode(cs tls.ConnectionState) (identity.NodeID, error) {
-	raw := make([][]byte, len(cs.PeerCertificates))
-	for i, c := range cs.PeerCertificates {
-		raw[i] = c.Raw
+// peerNode returns the node that VerifyConnection has judged.
+func peerNode(cs tls.ConnectionState) (id identity.NodeID, err error) {
+	key, ok := cs.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
+	if !ok {
+		return id, errors.New("certificate without an Ed25519 key")
 	}
-	return identity.NodeIDFromCertificates(raw)
+	copy(id[:], key)
+	return id, nil
 }
 
 // binding is the keys that tie messages to one TLS session.

@@ -195,6 +195,17 @@ func TestSamePair(t *testing.T) {
 	}
 }
 
+func TestIsPublic(t *testing.T) {
+	for a, want := range map[netip.Addr]bool{
+		public: true, glob6: true, site4: false, inMesh: false, ll1: false,
+		netip.MustParseAddr("100.64.1.1"): false, netip.MustParseAddr("127.0.0.1"): false,
+	} {
+		if isPublic(a) != want {
+			t.Errorf("%v: %v", a, !want)
+		}
+	}
+}
+
 func TestSourceKey(t *testing.T) {
 	for in, want := range map[string]string{
 		"192.0.2.1":        "192.0.2.1",
