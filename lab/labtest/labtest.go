@@ -35,7 +35,9 @@ func Main(m *testing.M) {
 		os.Exit(0)
 	}
 	if netns.Inside() || os.Getenv(reasonVariable) != "" {
-		os.Exit(m.Run())
+		status := m.Run()
+		agent.remove()
+		os.Exit(status)
 	}
 	if reason := probe(); reason != "" {
 		os.Setenv(reasonVariable, reason)
