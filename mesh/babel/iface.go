@@ -98,7 +98,6 @@ func (s *Speaker) sendHello(f *iface) {
 	if f.RTT {
 		h.HasTimestamp, h.Timestamp = true, s.clock()
 	}
-	s.put(f, b, h)
 	f.seqno++
 	f.lastHello = s.now
 	switch {
@@ -116,6 +115,7 @@ func (s *Speaker) sendHello(f *iface) {
 			s.put(f, b, s.ihu(n))
 		}
 	}
+	s.put(f, b, h) // after the IHUs: tshark 4.0 reads past an IHU with timestamps
 	if s.now+f.hello/2 >= f.nextDump {
 		s.startDump(f)
 		b = s.fillDump(f, b)
