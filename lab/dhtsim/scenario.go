@@ -108,7 +108,7 @@ func Run(o Options) Result {
 	o = o.filled()
 	begun := time.Now()
 	r := &run{o: o, net: network(o), version: make([]int, o.Records), result: Result{Options: o}}
-	cfg := dht.Config{Membership: o.Membership, ClockTrusted: false}
+	cfg := dhtConfig(o.Membership)
 	before := heap()
 	r.net.Build(o.Nodes, cfg)
 	r.result.BytesPerNode = float64(heap()-before) / float64(o.Nodes)
@@ -140,6 +140,8 @@ func network(o Options) *dhttest.Network {
 	n.Delay, n.Jitter, n.Loss = o.Delay, o.Delay*2/5, o.Loss
 	return n
 }
+
+func dhtConfig(membership bool) dht.Config { return dht.Config{Membership: membership} }
 
 func heap() int64 {
 	runtime.GC()

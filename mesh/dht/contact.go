@@ -38,6 +38,7 @@ type contact struct {
 	fails    uint8 // counted ones since the last answer
 
 	reachable bool // a route leads there
+	gone      bool // forgotten, but a lookup may still name it
 	inBucket  bool
 	inSpare   bool
 	sibling   bool
@@ -113,12 +114,17 @@ const maxContacts = 4096
 func (s *contacts) get(addr netip.Addr) *contact { return s.byAddr[addr] }
 
 func (s *contacts) add(c *contact) {
+	c.gone = false
 	c.index = len(s.list)
 	s.list = append(s.list, c)
 	s.byAddr[c.addr] = c
 }
 
 func (s *contacts) remove(c *contact) {
+	if c.gone {
+		return
+	}
+	c.gone = true
 	last := s.list[len(s.list)-1]
 	s.list[c.index] = last
 	last.index = c.index
@@ -141,6 +147,18 @@ func (d *DHT) contact(addr netip.Addr) *contact {
 		return nil
 	}
 	c := &contact{addr: addr, key: NodeKey(addr), heard: d.now}
+	d.contacts.add(c)
+	return c
+}
+
+// known returns the contact to use for one that may have been forgotten meanwhile.
+func (d *DHT) known(c *contact) *contact {
+	if !c.gone {
+		return c
+	}
+	if other := d.contacts.get(c.addr); other != nil {
+		return other
+	}
 	d.contacts.add(c)
 	return c
 }

@@ -47,6 +47,7 @@ type request struct {
 
 // ask begins a request, or queues it.
 func (d *DHT) ask(c *contact, b wire.Body, p priority, who caller) *request {
+	c = d.known(c)
 	r := &request{contact: c, body: b, caller: who, priority: p}
 	r.timer = newTimer(func() { d.overdue(r) })
 	if d.active < maxOutstanding && int(c.inflight) < maxPerContact {
