@@ -126,6 +126,7 @@ func TestRadios(t *testing.T) {
 		Modules:  []string{"wireguard", "veth", "tun", "mac80211_hwsim radios=5"},
 		Script:   "GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.timeout 12m " + os.Getenv("LAB_VM_ARGS"),
 		MemoryMB: 384,
+		Steady:   true,
 	})
 	report(t, log)
 	for _, l := range measurement.FindAllString(log, -1) {

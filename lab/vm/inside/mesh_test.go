@@ -15,6 +15,9 @@ import (
 // neighbourhood is agents on radios that have joined the cell.
 func neighbourhood(t *testing.T, radios []*Radio, options ...string) []*Agent {
 	t.Helper()
+	if os.Getenv("INSIDE_VM") == "verbose" {
+		options = append(options, "option log_level debug")
+	}
 	var agents []*Agent
 	for i, r := range radios {
 		if err := r.Join(); err != nil {
