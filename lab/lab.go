@@ -54,7 +54,8 @@ type Lab struct {
 	nodes   []*Node
 	byName  map[string]*Node
 	boxes   []*netns.Namespace // NAT boxes
-	closers []io.Closer        // servers of the internet
+	closers []io.Closer        // of the internet's servers
+	servers sync.WaitGroup
 	macs    int
 	ids     map[string]identity.NodeID // of routers
 	hosts   string                     // every node's /etc/hosts
@@ -88,6 +89,9 @@ func (l *Lab) Start(ctx context.Context) (err error) {
 			return fmt.Errorf("making the lab's directory: %w", err)
 		}
 		l.ownDir = true
+	}
+	if err := os.MkdirAll(filepath.Join(l.Dir, "files"), 0o700); err != nil {
+		return fmt.Errorf("making the lab's directory: %w", err)
 	}
 	if l.hub, err = newHub(l.Dir); err != nil {
 		return err
@@ -145,7 +149,7 @@ func (l *Lab) addNode(t topology.Node) error {
 	if server := l.nameserver(t); server != "" {
 		files["/etc/resolv.conf"] = "nameserver " + server + "\n"
 	}
-	ns, err := netns.New(netns.Config{Name: t.Name, Keep: []string{l.Dir}, Files: files, TmpDir: l.Dir})
+	ns, err := netns.New(netns.Config{Name: t.Name, Keep: []string{l.Dir}, Files: files, TmpDir: filepath.Join(l.Dir, "files")})
 	if err != nil {
 		return err
 	}
@@ -223,6 +227,7 @@ func (l *Lab) Stop() error {
 		for _, c := range l.closers {
 			c.Close()
 		}
+		l.servers.Wait()
 		for _, n := range l.nodes {
 			n.ns.Close()
 		}

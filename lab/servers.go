@@ -38,7 +38,7 @@ func (l *Lab) startServers(ns *netns.Namespace) error {
 			if err != nil {
 				return fmt.Errorf("web server of the internet: %w", err)
 			}
-			go web.Serve(listener)
+			l.servers.Go(func() { web.Serve(listener) })
 		}
 		serve := func(ip netip.Addr, port uint16, answer func(query []byte, from net.Addr) []byte) error {
 			conn, err := net.ListenPacket("udp", netip.AddrPortFrom(ip, port).String())
@@ -46,7 +46,7 @@ func (l *Lab) startServers(ns *netns.Namespace) error {
 				return fmt.Errorf("server of the internet: %w", err)
 			}
 			l.closers = append(l.closers, conn)
-			go serveUDP(conn, answer)
+			l.servers.Go(func() { serveUDP(conn, answer) })
 			return nil
 		}
 		reflect := func(_ []byte, from net.Addr) []byte { return []byte(from.String()) }

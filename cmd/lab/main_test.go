@@ -105,7 +105,7 @@ func (h *home) clean(mountsBefore string) {
 			h.t.Errorf("a mount is left: %s", line)
 		}
 	}
-	left, _ := filepath.Glob(filepath.Join(h.dir, "globalnet-lab", "*"))
+	left, _ := filepath.Glob(filepath.Join(h.dir, "globalnet-lab*"))
 	if len(left) > 0 {
 		h.t.Errorf("files %v are left", left)
 	}
@@ -409,4 +409,35 @@ func TestRunEndsOnSignal(t *testing.T) {
 		t.Error(err)
 	}
 	h.clean(before)
+}
+
+// What the kernel forbids is named, with what allows it.
+func TestForbidden(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, forbid string
+		flags        uintptr
+		says         string
+	}{
+		{"user namespaces", "echo 0 >/proc/sys/user/max_user_namespaces", 0, "sysctl -w user.max_user_namespaces=10000"},
+		{"no tun", "mount -t tmpfs none /dev/net", unix.CLONE_NEWNS, "modprobe tun"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHome(t)
+			cmd := exec.Command("sh", "-c", c.forbid+` && exec "$0" "$@"`, self, "run", "--once", "--agent", "none", "two")
+			cmd.Env = append(h.command().Env, "LAB_USERNS=1")
+			cmd.SysProcAttr = &syscall.SysProcAttr{
+				Cloneflags:  unix.CLONE_NEWUSER | c.flags,
+				UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+				GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+			}
+			out, _ := cmd.CombinedOutput()
+			if status := cmd.ProcessState.ExitCode(); status != 1 || !strings.Contains(string(out), c.says) {
+				t.Errorf("status %d, %q; want %q in it", status, out, c.says)
+			}
+		})
+	}
 }

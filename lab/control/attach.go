@@ -39,14 +39,14 @@ func (d Dir) Exec(node string, args []string) (status int, err error) {
 	if q.Terminal {
 		return d.execTerminal(q)
 	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
+	defer signal.Stop(signals)
 	conn, err := d.send(q, []int{0, 1, 2})
 	if err != nil {
 		return StatusNotStarted, err
 	}
 	defer conn.Close()
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
-	defer signal.Stop(signals)
 	go func() {
 		e := json.NewEncoder(conn)
 		for s := range signals {

@@ -91,7 +91,9 @@ func (d Dir) Running() bool {
 
 // Release removes what Claim made. The lab has ended.
 func (d Dir) Release() error {
-	return errors.Join(os.RemoveAll(string(d)), os.RemoveAll(string(d)+".lock"))
+	err := errors.Join(os.RemoveAll(string(d)), os.RemoveAll(string(d)+".lock"))
+	os.Remove(filepath.Dir(string(d))) // unless there are other labs
+	return err
 }
 
 // Log is the path of what a lab in the background prints.
