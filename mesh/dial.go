@@ -40,6 +40,7 @@ const (
 	maxDialEntries = 1024
 	dialPauseMin   = 250 * time.Millisecond
 	dialPauseMax   = 30 * time.Second
+	duplicatePause = 3 * time.Second // by then the other session has ended
 	dialEntryLife  = 5 * time.Minute
 )
 
@@ -183,30 +184,32 @@ func (n *Node) upgrade(now time.Time, nb *neighbour) {
 	}
 }
 
-// dial starts a session in a goroutine of its own, if t may be dialled now.
-func (n *Node) dial(now time.Time, t target, to link.DialTarget) {
+// dial starts a session in a goroutine of its own, and reports whether t may be
+// dialled now.
+func (n *Node) dial(now time.Time, t target, to link.DialTarget) bool {
 	if !n.dials.start(now, t) {
-		return
+		return false
 	}
 	n.count("dials")
 	n.goChild(func(ctx context.Context) {
 		est, err := n.engine.Dial(ctx, to)
 		n.do(ctx, func(now time.Time) { n.dialed(now, t, to, est, err) })
 	})
+	return true
 }
 
 // dialed notes how a dial ended.
 func (n *Node) dialed(now time.Time, t target, to link.DialTarget, est *link.Established, err error) {
 	if err != nil {
 		n.dials.failed(now, t)
+		n.log.Debug("dial ended without a link", "addr", to.Addr, "err", err)
 		if errors.Is(err, link.ErrDuplicate) { // the other side's session goes on
 			n.dials.succeeded(t)
-			n.dials.pause(now, t, dialPauseMax)
+			n.dials.pause(now, t, duplicatePause)
 			n.cfg.Book.Lost(now, to.Node) // dialBook looks again whether it is up
 			return
 		}
 		n.count("dials_failed")
-		n.log.Debug("dial ended without a link", "addr", to.Addr, "err", err)
 		if !to.Node.IsZero() {
 			n.cfg.Book.Failed(now, to.Node)
 		}
@@ -258,7 +261,10 @@ func (n *Node) dialBook(now time.Time) {
 		}
 		t := nodeTarget(e.Node)
 		addr := e.Addrs[n.dials.failures(t)%len(e.Addrs)]
-		n.dial(now, t, link.DialTarget{Addr: addr, Node: e.Node, WantPeers: true})
+		if !n.dial(now, t, link.DialTarget{Addr: addr, Node: e.Node, WantPeers: true}) {
+			n.cfg.Book.Lost(now, e.Node) // not tried: soon again
+			return
+		}
 	}
 }
 

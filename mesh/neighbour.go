@@ -273,9 +273,6 @@ func (n *Node) foundNeighbour(now time.Time, nb *neighbour) {
 	}
 	n.dials.succeeded(nodeTarget(nb.node))
 	n.dials.succeeded(tagTarget(nb.tag))
-	if nb.class == link.Internet {
-		n.cfg.Book.Succeeded(now, nb.node)
-	}
 }
 
 // lostNeighbour begins to look for another path while the old link stays.
@@ -285,7 +282,11 @@ func (n *Node) lostNeighbour(now time.Time, nb *neighbour, why string) {
 	}
 	n.count("links_lost")
 	n.log.Info("neighbour lost", "neighbour", nb.node.Short(), "ifname", nb.ifname, "reason", why)
-	n.cfg.Book.Lost(now, nb.node) // if it is in there, its addresses are one more way
+	// Pauses were meant for a link that works. If the book has the node, its addresses
+	// are one more way.
+	n.dials.succeeded(nodeTarget(nb.node))
+	n.dials.succeeded(tagTarget(nb.tag))
+	n.cfg.Book.Lost(now, nb.node)
 	n.setState(now, nb, stateFailed)
 	n.redial(now, nb)
 }
@@ -345,6 +346,7 @@ func (n *Node) checkNeighbours(now time.Time) {
 			n.count("handshakes_stale")
 			n.redial(now, nb)
 		case nb.state == stateUp && nb.class == link.Internet:
+			n.cfg.Book.Succeeded(now, nb.node)
 			n.upgrade(now, nb)
 		}
 	}

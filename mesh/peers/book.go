@@ -235,11 +235,12 @@ func (b *Book) Failed(now time.Time, node identity.NodeID) {
 	r.due = now.Add(b.backoff(r.Failures))
 }
 
-// Lost notes that a connection ended. It is tried again soon.
+// Lost notes that a connection ended, or a dial without having failed. It is tried
+// again within a second: a link may have another path.
 func (b *Book) Lost(now time.Time, node identity.NodeID) {
-	if r := b.records[node]; r != nil && !r.connected.IsZero() {
-		r.connected = time.Time{}
-		r.due = now.Add(b.backoff(1))
+	if r := b.records[node]; r != nil && (!r.connected.IsZero() || !r.dialing.IsZero()) {
+		r.connected, r.dialing = time.Time{}, time.Time{}
+		r.due = now.Add(time.Duration(b.rng.Int64N(int64(time.Second))))
 	}
 }
 
