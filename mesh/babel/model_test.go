@@ -67,10 +67,10 @@ func TestModel(t *testing.T) {
 		duplicate float64
 		seeds     uint64
 	}{
-		{nodes: 50, seeds: 4},
-		{nodes: 50, jitter: 20 * time.Millisecond, duplicate: 0.1, seeds: 4},
-		{nodes: 50, loss: 0.1, jitter: 20 * time.Millisecond, seeds: 3},
-		{nodes: 50, loss: 0.3, jitter: 20 * time.Millisecond, duplicate: 0.05, seeds: 3},
+		{nodes: 50, seeds: 3},
+		{nodes: 50, jitter: 20 * time.Millisecond, duplicate: 0.1, seeds: 3},
+		{nodes: 50, loss: 0.1, jitter: 20 * time.Millisecond, seeds: 2},
+		{nodes: 50, loss: 0.3, jitter: 20 * time.Millisecond, duplicate: 0.05, seeds: 2},
 		{nodes: 100, loss: 0.2, jitter: 50 * time.Millisecond, seeds: 1},
 		{nodes: 200, loss: 0.05, jitter: 10 * time.Millisecond, seeds: 1},
 	} {

@@ -10,6 +10,7 @@ const (
 	forgetAfter = 60 * second // without a packet from a neighbour that is not up
 	greetGap    = 200 * millisecond
 	answerGap   = 500 * millisecond
+	costSlack   = 4 // a lossy link's cost changes by a quarter or not at all: 16 Hellos are a rough measure
 )
 
 // neighbour is a speaker heard on an interface.
@@ -30,8 +31,9 @@ type neighbour struct {
 
 	txCost    uint16
 	txExpires tick // when the last IHU is too old
-	cost      uint16
-	up        bool // cost is finite
+	cost      uint16 // of the link, as the routes have it
+	baseCost  uint16 // of the interface, at that time
+	up        bool   // cost is finite
 	lost      bool // was given up: only an acknowledgment brings it back
 
 	rtt        tick   // smoothed; 0: not measured
@@ -108,7 +110,11 @@ func (s *Speaker) refreshCost(n *neighbour) {
 	if cost == n.cost {
 		return
 	}
-	n.cost = cost
+	if n.lossy() && n.up && cost != infinity && n.baseCost == n.iface.Cost &&
+		max(cost, n.cost)-min(cost, n.cost) < n.cost/costSlack {
+		return
+	}
+	n.cost, n.baseCost = cost, n.iface.Cost
 	wasUp := n.up
 	n.up = cost != infinity
 	switch {
@@ -223,8 +229,13 @@ func (s *Speaker) handleIHU(n *neighbour, u wire.IHU) {
 // ihuDue tells whether an IHU goes with the next Hello: with each third, and with
 // every one while a side misses some.
 func (n *neighbour) ihuDue() bool {
+	return n.wantIHU || n.sinceIHU >= hellosPerIHU || n.lossy()
+}
+
+// lossy tells whether one of the two directions loses Hellos.
+func (n *neighbour) lossy() bool {
 	row, others := n.multicast.misses()
-	return n.wantIHU || n.sinceIHU >= hellosPerIHU || row+others > 0 || n.txCost > n.iface.Cost
+	return row+others > 0 || n.txCost > n.iface.Cost
 }
 
 func (s *Speaker) ihu(n *neighbour) wire.IHU {

@@ -61,7 +61,7 @@ func (s *Speaker) afterSelection(d *destination, changed bool) {
 // significant tells whether a metric changed so much that the neighbours should
 // know before the next dump, RFC 8966 section 3.7.2.
 func significant(a, b uint16) bool {
-	return max(a, b)-min(a, b) >= max(64, min(a, b)/8)
+	return max(a, b)-min(a, b) >= max(64, min(a, b)/4)
 }
 
 // choose returns the best feasible route. The selected one stays unless another is
