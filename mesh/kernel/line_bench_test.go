@@ -14,6 +14,9 @@ import (
 // WireGuard; run it with -benchtime 1x. The processor time is that of the nodes.
 func BenchmarkLine(b *testing.B) {
 	duration := 3 * time.Second
+	if d, err := time.ParseDuration(os.Getenv("KERNELTEST_BENCH_FOR")); err == nil {
+		duration = d
+	}
 	for _, small := range []bool{false, true} {
 		for hops := 1; hops <= 3; hops++ {
 			b.Run(fmt.Sprintf("small=%v/hops=%d", small, hops), func(b *testing.B) {

@@ -141,7 +141,7 @@ func stream(v6 bool, n, size int) (packets [][]byte) {
 		if i == n-1 {
 			payload, flags = payload[:size/2], flagACK|flagPSH
 		}
-		p := tcpPacket(v6, uint32(0xfffff000+i*size), flags, options, payload)
+		p := tcpPacket(v6, 0xfffff000+uint32(i*size), flags, options, payload)
 		if !v6 {
 			binary.BigEndian.PutUint16(p[4:], uint16(0x1234+i))
 			fix(p, 20)
