@@ -30,11 +30,11 @@ type neighbour struct {
 	lastHeard          tick // any packet
 
 	txCost    uint16
-	txExpires tick // when the last IHU is too old
+	txExpires tick   // when the last IHU is too old
 	cost      uint16 // of the link, as the routes have it
 	baseCost  uint16 // of the interface, at that time
 	up        bool   // cost is finite
-	lost      bool // was given up: only an acknowledgment brings it back
+	lost      bool   // was given up: only an acknowledgment brings it back
 
 	rtt        tick   // smoothed; 0: not measured
 	peerStamp  uint32 // of its last Hello, RFC 9616
