@@ -2,6 +2,8 @@ package link
 
 import (
 	"errors"
+	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -82,6 +84,137 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		if time.Now().After(end) {
 			t.Fatal(what)
 		}
+	}
+}
+
+// The lower node's own dial does not get through; the other's session makes the link.
+func TestDialThatIsNotConnectedGivesWay(t *testing.T) {
+	low, high := newTestNode(t, 1, nil), newTestNode(t, 2, nil)
+	low.serve(t, "127.0.0.1:0")
+	first := make(chan error, 1)
+	blackHole := netip.MustParseAddrPort("127.0.0.77:9")
+	entered, release := make(chan struct{}, len(attempts)), make(chan struct{})
+	low.enter = func(f func() error) error {
+		entered <- struct{}{}
+		<-release
+		return f()
+	}
+	go func() {
+		_, err := low.Dial(t.Context(), DialTarget{Addr: blackHole, Tag: high.cfg.Tag})
+		first <- err
+	}()
+	<-entered
+	second := make(chan error, 1)
+	go func() {
+		_, err := high.Dial(t.Context(), low.target())
+		second <- err
+	}()
+	eventually(t, "the dial was not ended", func() bool {
+		low.Engine.mu.Lock()
+		defer low.Engine.mu.Unlock()
+		for s := range low.sessions {
+			if !s.outgoing && s.authed {
+				return true
+			}
+		}
+		return false
+	})
+	close(release)
+	if err := <-first; !errors.Is(err, ErrDuplicate) {
+		t.Errorf("Dial: %v, want ErrDuplicate", err)
+	}
+	if err := <-second; err != nil {
+		t.Errorf("the other's Dial: %v", err)
+	}
+}
+
+// tarpit accepts a connection and says nothing until release is closed; then it closes it.
+func tarpit(t *testing.T, release chan struct{}) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	t.Cleanup(func() { l.Close() })
+	wg.Go(func() {
+		if conn, err := l.Accept(); err == nil {
+			<-release
+			conn.Close()
+		}
+	})
+	return addrPortOf(l.Addr())
+}
+
+// The lower node's own dial hangs, so the other's session is held up. When the
+// dial has failed, the held session makes the link; who speaks meanwhile breaks the protocol.
+func TestHeldSession(t *testing.T) {
+	low, high := newTestNode(t, 1, nil), newTestNode(t, 2, nil)
+	low.serve(t, "127.0.0.1:0")
+	release, first := make(chan struct{}), make(chan error, 1)
+	addr := tarpit(t, release)
+	go func() {
+		_, err := low.Dial(t.Context(), DialTarget{Addr: addr, Tag: high.cfg.Tag, Node: high.self})
+		first <- err
+	}()
+	eventually(t, "the dial did not connect", func() bool {
+		low.Engine.mu.Lock()
+		defer low.Engine.mu.Unlock()
+		for s := range low.sessions {
+			return s.connected
+		}
+		return false
+	})
+
+	rude := connect(t, high, low)
+	hello, _ := rude.hello()
+	rude.send(hello, &signal.Switched{})
+	if got := rude.bye(); got != signal.Protocol {
+		t.Errorf("Bye %d to a client that did not wait", got)
+	}
+	fickle := connect(t, high, low)
+	fickle.send(hello, &signal.Bye{}) // gives up: its proof is of another session, so it is not even held
+	fickle.conn.Close()
+
+	second := make(chan error, 1)
+	go func() {
+		_, err := high.Dial(t.Context(), low.target())
+		second <- err
+	}()
+	eventually(t, "the session was not held", func() bool {
+		low.Engine.mu.Lock()
+		defer low.Engine.mu.Unlock()
+		for s := range low.sessions {
+			if !s.outgoing && s.authed {
+				return true
+			}
+		}
+		return false
+	})
+	select {
+	case err := <-second:
+		t.Fatalf("not held: %v", err)
+	default:
+	}
+	close(release)
+	if err := <-first; !errors.Is(err, ErrWrongNetwork) {
+		t.Errorf("Dial: %v, want ErrWrongNetwork", err)
+	}
+	if err := <-second; err != nil {
+		t.Errorf("the held session: %v", err)
+	}
+}
+
+// A client that lost its way back (its address changed, say) dials again; the
+// session that it left behind makes room.
+func TestAbandonedSessionIsSuperseded(t *testing.T) {
+	server := newTestNode(t, 5, nil)
+	server.serve(t, "127.0.0.1:0")
+	client := newTestNode(t, 1, nil)
+	connect(t, client, server).greet()
+	if _, err := client.Dial(t.Context(), server.target()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 	startInterval = 500 * time.Millisecond
 	maxSources    = 1024
 	// supersedeAfter is how long an older session with the same node may hold up a newer one.
-	supersedeAfter = 3 * time.Second
+	supersedeAfter = time.Second
 )
 
 // Engine makes links. It owns all sessions, and decides between two with the
@@ -41,7 +41,8 @@ type Engine struct {
 	quiet    quiet
 	starts   *buckets
 
-	enter func(func() error) error // calls what opens sockets; tests do it in namespaces
+	patience time.Duration            // with ICE
+	enter    func(func() error) error // calls what opens sockets; tests do it in namespaces
 
 	mu       sync.Mutex
 	half     []*halfOpen // accepted, nothing proved; oldest first
@@ -64,6 +65,7 @@ func New(cfg Config) (*Engine, error) {
 		ports:    newPortRange(cfg.PortMin, cfg.PortMax),
 		sessions: make(map[*session]struct{}),
 		starts:   newBuckets(startBurst, startInterval, maxSources),
+		patience: pathTimeout,
 		enter:    func(f func() error) error { return f() },
 	}, nil
 }
@@ -246,13 +248,15 @@ func (e *Engine) readPreamble(ctx context.Context, conn net.Conn) (tag Tag, ok b
 	return p.tag, true
 }
 
-// begin registers s, if there is room and s is not one too many with its node.
+// begin registers s, if there is room and no session like it.
 func (e *Engine) begin(ctx context.Context, s *session) (context.Context, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	all, same := 0, 0
 	for other := range e.sessions {
-		if s.outgoing && (other.outgoing || other.authed) && other.isWith(s.target) {
+		// Another address of the same node may be dialled meanwhile: it is not known
+		// which of them answers. settle lets the first go on.
+		if s.outgoing && other.isWith(s.target) && (other.authed || other.from == s.from) {
 			return nil, fmt.Errorf("dialling: %w", ErrDuplicate)
 		}
 		if other.outgoing == s.outgoing {

@@ -121,7 +121,7 @@ func (s *session) readOffer(ctx context.Context) (*signal.Offer, error) {
 
 // findPath runs the checks until both sides have selected the pair.
 func (s *session) findPath(ctx context.Context, c *checker, theirs *signal.Offer) (p path, mtu int, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, pathTimeout, ErrNoPath)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.e.patience, ErrNoPath)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
@@ -259,13 +259,17 @@ func (s *session) askPeers(ctx context.Context) []PeerAddress {
 	return list
 }
 
-// servePeers answers a request for nodes, until the client is done.
-func (s *session) servePeers(ctx context.Context) {
+// servePeers answers a request for nodes, and returns how the session ended: with
+// the client's Bye, if all is well.
+func (s *session) servePeers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, peersTimeout)
 	defer cancel()
 	m, err := s.nextAfterChecks(ctx)
-	if _, ok := m.(*signal.PeersRequest); err != nil || !ok {
-		return
+	if err != nil {
+		return err
+	}
+	if _, ok := m.(*signal.PeersRequest); !ok {
+		return unexpected(m)
 	}
 	answer := &signal.Peers{}
 	for _, p := range s.e.cfg.Handler.Peers(ctx, s.node) {
@@ -275,14 +279,13 @@ func (s *session) servePeers(ctx context.Context) {
 		}
 		answer.Peers = append(answer.Peers, signal.Peer{Node: p.Node, Addrs: addrs})
 	}
-	if s.send(answer) != nil {
-		return
+	if err := s.send(answer); err != nil {
+		return err
 	}
-	for {
-		if _, err := s.next(ctx); err != nil {
-			return
-		}
+	if m, err = s.nextAfterChecks(ctx); err != nil {
+		return err
 	}
+	return unexpected(m)
 }
 
 // usefulElsewhere leaves out addresses that mean nothing on another machine.

@@ -82,3 +82,30 @@ func TestNothingIsLeft(t *testing.T) {
 	eventually(t, "goroutines are left", func() bool { return runtime.NumGoroutine() <= goroutines })
 	eventually(t, "sockets are left", func() bool { return openFiles(t) <= files })
 }
+
+// brokenListener fails as one does when the process has no files left, then for good.
+type brokenListener struct {
+	net.Listener
+	errs []error
+}
+
+func (l *brokenListener) Accept() (net.Conn, error) {
+	err := l.errs[0]
+	l.errs = l.errs[1:]
+	return nil, err
+}
+
+func TestServeSurvivesWhatPasses(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newTestNode(t, 1, nil)
+	err = n.Serve(t.Context(), &brokenListener{l, []error{errors.New("too many open files"), net.ErrClosed}})
+	if !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve: %v, want that the listener is closed", err)
+	}
+	if n.Counters()["accepts_failed"] != 1 {
+		t.Error("the failure was not counted")
+	}
+}

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -92,6 +93,9 @@ func (b *box) local(ifaces map[string]Class) []LocalAddress {
 		}
 		addrs, _ := b.h.AddrList(l, netlink.FAMILY_ALL)
 		for _, a := range addrs {
+			if a.Flags&unix.IFA_F_TENTATIVE != 0 {
+				continue
+			}
 			ip, _ := netip.AddrFromSlice(a.IP)
 			if ip = ip.Unmap(); linkLocal6(ip) {
 				ip = ip.WithZone(name)
@@ -332,6 +336,26 @@ func TestBetterPathIsDead(t *testing.T) {
 	b.node(2, map[string]Class{"wlan2": Radio, "lan2": Wire}, nil)
 	ours, theirs := a.dial(b, b.linkLocal("wlan2", "wlan1"))
 	sameCable(t, ours, theirs, "wlan1", "wlan2", Radio)
+}
+
+// They signal over c but have no segment in common, and no internet: both learn
+// that there is no path, and neither has switched.
+func TestNoPath(t *testing.T) {
+	a, b, c := newBox(t, "a"), newBox(t, "b"), newBox(t, "c")
+	cable(a, "lan1", c, "c1", nil)
+	cable(b, "lan2", c, "c2", nil)
+	cable(a, "mesh1", b, "mesh2", nil)
+	a.node(1, map[string]Class{"lan1": Wire}, nil)
+	b.node(2, map[string]Class{"lan2": Wire}, nil)
+	a.patience = 500 * time.Millisecond
+	_, err := a.Dial(t.Context(), DialTarget{Addr: b.linkLocal("mesh2", "mesh1"), Tag: b.cfg.Tag})
+	if !errors.Is(err, ErrNoPath) {
+		t.Errorf("Dial: %v, want ErrNoPath", err)
+	}
+	b.waitCounter(t, endedNoPath, 1)
+	if len(a.made())+len(b.made()) != 0 {
+		t.Error("WireGuard was switched")
+	}
 }
 
 // A radio is preferred to the internet, even if the internet answers first.

@@ -294,7 +294,9 @@ func (s *session) talk(ctx, helloCtx context.Context, node identity.NodeID) (*Es
 		}
 		return est, nil
 	}
-	s.servePeers(ctx)
+	if bye := new(byeError); errors.As(s.servePeers(ctx), bye) && bye.reason != signal.Done {
+		return nil, *bye // the link stands, but at this end alone
+	}
 	return est, nil
 }
 
