@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"globalnet/lab/labtest"
 )
 
 // a - b on a cable; the link-local address of b changes, then its MAC as well
@@ -88,7 +90,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if len(traces(t, l, "b")) == 0 {
 		t.Fatal("a killed agent cannot have cleaned up: the test looks in the wrong place")
 	}
-	out, err := l.Node("b").Exec(context.Background(), os.Getenv(agentVariable),
+	out, err := l.Node("b").Exec(context.Background(), labtest.Agent(t)[0],
 		"cleanup", "--config", l.Node("b").Dir()+"/globalnet.conf")
 	if err != nil {
 		t.Errorf("cleanup: %v\n%s", err, out)

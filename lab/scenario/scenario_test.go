@@ -4,52 +4,17 @@ package scenario
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"globalnet/lab"
 	"globalnet/lab/labtest"
-	"globalnet/lab/netns"
 	"globalnet/lab/topology"
 )
 
-// agentVariable names the binary under test; it is built if the variable is empty.
-const agentVariable = "GLOBALNET_AGENT"
-
-func TestMain(m *testing.M) {
-	if !netns.Inside() && os.Getenv(agentVariable) == "" {
-		dir, err := os.MkdirTemp("", "globalnet-scenario-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		// The sandbox is a child of this process, which outlives it.
-		code := func() int {
-			defer os.RemoveAll(dir)
-			agent := filepath.Join(dir, "globalnet")
-			build := exec.Command("go", "build", "-o", agent, "globalnet/cmd/globalnet")
-			build.Env = append(os.Environ(), "CGO_ENABLED=0")
-			if out, err := build.CombinedOutput(); err != nil {
-				fmt.Fprintf(os.Stderr, "building the agent: %v\n%s", err, out)
-				return 1
-			}
-			again := exec.Command(os.Args[0], os.Args[1:]...)
-			again.Env = append(os.Environ(), agentVariable+"="+agent)
-			again.Stdin, again.Stdout, again.Stderr = os.Stdin, os.Stdout, os.Stderr
-			if err := again.Run(); err != nil {
-				return 1
-			}
-			return 0
-		}()
-		os.Exit(code)
-	}
-	labtest.Main(m)
-}
+func TestMain(m *testing.M) { labtest.Main(m) }
 
 // patience is how long a neighbourhood may take for anything. It is no
 // measurement: benchmarks measure.
@@ -65,7 +30,7 @@ func start(t *testing.T, text string) *lab.Lab {
 		t.Fatal(err)
 	}
 	l := lab.New(top, lab.Options{
-		Agent: []string{os.Getenv(agentVariable), "run", "--config", "{config}"},
+		Agent: labtest.Agent(t),
 		Dir:   t.TempDir(),
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
