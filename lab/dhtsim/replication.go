@@ -148,6 +148,8 @@ func chance(p float64) string {
 	switch {
 	case p < 1e-15:
 		return "< 1e-15"
+	case p > 0.995:
+		return "> 99 %"
 	case p < 1e-3:
 		return fmt.Sprintf("%.0e", p)
 	}

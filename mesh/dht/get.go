@@ -39,7 +39,7 @@ func (d *DHT) Get(now time.Time, typ uint16, key Key) OpID {
 	d.begin(now)
 	d.start()
 	id := d.newOp()
-	d.get(key, d.types[typ].Secure, own, func(g *getOp) {
+	d.getWith(key, d.types[typ].Secure, true, own, func(g *getOp) {
 		done := GetDone{ID: id, Record: g.best, Result: g.result()}
 		if g.best != nil {
 			done.Holders = g.votes()
@@ -52,15 +52,20 @@ func (d *DHT) Get(now time.Time, typ uint16, key Key) OpID {
 	return id
 }
 
-func (d *DHT) get(key Key, full bool, p priority, done func(*getOp)) *getOp {
+func (d *DHT) get(key Key, full bool, p priority, done func(*getOp)) {
+	d.getWith(key, full, false, p, done)
+}
+
+func (d *DHT) getWith(key Key, full, insist bool, p priority, done func(*getOp)) {
 	g := &getOp{d: d, key: key, full: full, done: done}
 	if e := d.lookupEntry(key); e != nil {
 		g.best, g.encoded, g.digest, g.ttl = e.record(), e.encoded, e.digest, e.expires-d.now
 		g.ours = !e.cached
 	}
-	g.look = d.newLookup(key, g, lookupOptions{priority: p, secure: full, random: full, value: true, have: g.sequence})
+	g.look = d.newLookup(key, g, lookupOptions{
+		priority: p, secure: full, random: full, value: true, insist: insist, have: g.sequence,
+	})
 	g.look.step()
-	return g
 }
 
 func (g *getOp) sequence() uint64 {

@@ -37,6 +37,7 @@ type lookupOptions struct {
 	secure   bool          // several paths
 	random   bool          // the first step of each path goes to a random contact
 	value    bool          // records are wanted, not only what is known of them
+	insist   bool          // more are asked if none of the closest has a record
 	width    int           // how many of the closest have to answer
 	have     func() uint64 // the newest sequence number that was seen; nil: 0
 }

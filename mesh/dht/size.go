@@ -1,5 +1,7 @@
 package dht
 
+import "slices"
+
 // dense is the part of the expected distance below which the closest nodes are
 // suspiciously close: with honest ones it happens about once in a hundred lookups.
 const dense = 0.35
@@ -46,14 +48,20 @@ func (d *DHT) crowded(key Key, closest []*candidate) bool {
 	return sum/squares*float64(n) < dense
 }
 
-// widen makes a lookup ask a larger region when the density test fails, so that
-// the nodes which the crowd pushed away are asked too.
+// widen makes a lookup ask a larger region: when the density test fails, so that the
+// nodes which the crowd pushed away are asked too, and when somebody wants a record
+// and none of the closest has it, because newcomers may have pushed its holders away.
 func (l *lookup) widen() bool {
-	if l.width != replicas || l.suspicious || !l.d.crowded(l.key, l.closest()) {
+	if l.width != replicas {
 		return false
 	}
-	l.d.counts[lookupsSuspicious]++
-	l.suspicious = true
+	switch {
+	case l.d.crowded(l.key, l.closest()):
+		l.d.counts[lookupsSuspicious]++
+		l.suspicious = true
+	case !l.insist || slices.ContainsFunc(l.asked, func(c *candidate) bool { return c.meta != nil && !c.bad }):
+		return false
+	}
 	l.width = wide
 	for _, c := range l.d.closest(l.key, 2*wide, (*contact).usable) {
 		l.add(0, c, nil)
