@@ -51,7 +51,7 @@ func tierOf(c Class, a netip.Addr) int {
 // next, if both nodes have addresses of that tier. ICE nominates the first pair
 // that works, so a worse path must not win by a packet that came a little sooner.
 var headStart = [tiers]time.Duration{
-	tierWire:  20 * time.Millisecond,
+	tierWire:  50 * time.Millisecond,
 	tierRadio: 150 * time.Millisecond,
 	tierSite:  50 * time.Millisecond,
 }
