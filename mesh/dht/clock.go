@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// tick is a point in time: nanoseconds since a second before the first call.
-// Zero is never.
+// tick is a point in time: nanoseconds since an hour before the first call, so that
+// budgets are full at the start. Zero is never.
 type tick int64
 
 const (
@@ -21,11 +21,11 @@ func (d *DHT) begin(now time.Time) {
 	if d.epoch.IsZero() {
 		d.epoch = now
 	}
-	d.now = max(d.now, tick(now.Sub(d.epoch))+second)
+	d.now = max(d.now, tick(now.Sub(d.epoch))+hour)
 	d.wall = now
 }
 
-func (d *DHT) time(t tick) time.Time { return d.epoch.Add(time.Duration(t - second)) }
+func (d *DHT) time(t tick) time.Time { return d.epoch.Add(time.Duration(t - hour)) }
 
 // around draws a time within a fifth of t: nodes must not act in step.
 func (d *DHT) around(t tick) tick { return t*4/5 + tick(d.rand.Int64N(int64(t*2/5)+1)) }

@@ -23,12 +23,12 @@ type tokens struct {
 
 // make returns the token of the current period.
 func (t *tokens) make(now tick, addr netip.Addr) wire.Token {
-	return t.at(uint64(now/tokenPeriod)+1, addr)
+	return t.at(uint64(now/tokenPeriod), addr)
 }
 
 // check accepts the tokens of this period and of the one before.
 func (t *tokens) check(now tick, addr netip.Addr, token wire.Token) bool {
-	period := uint64(now/tokenPeriod) + 1 // so that there is one before the first
+	period := uint64(now / tokenPeriod)
 	current, last := t.at(period, addr), t.at(period-1, addr)
 	return subtle.ConstantTimeCompare(current[:], token[:])|subtle.ConstantTimeCompare(last[:], token[:]) == 1
 }
