@@ -31,6 +31,18 @@ type Config struct {
 	PortMax    uint16 // last UDP port of links
 	Book       *peers.Book
 	Settings   Settings
+
+	// Destinations is told which nodes the mesh reaches; it may be nil.
+	Destinations Destinations
+}
+
+// Destinations follows the destinations of the routing table. Its methods are
+// called by the loop and must not block.
+type Destinations interface {
+	// SetReachable says that a route leads to a node, by the link via.
+	SetReachable(addr netip.Addr, via string)
+	// SetUnreachable says that none does any more.
+	SetUnreachable(addr netip.Addr)
 }
 
 // Settings are the part of the configuration that Apply changes while the node runs.
@@ -61,6 +73,7 @@ type Node struct {
 	requests  chan func(now time.Time)
 	sightings chan sighting
 	packets   chan packet
+	ready     chan struct{} // closed when the mesh address is ours
 	ended     chan struct{} // closed when the loop has ended
 
 	settings   Settings
@@ -97,6 +110,7 @@ func New(cfg Config) (*Node, error) {
 		requests:   make(chan func(time.Time)),
 		sightings:  make(chan sighting, 64),
 		packets:    make(chan packet, 64),
+		ready:      make(chan struct{}),
 		ended:      make(chan struct{}),
 		settings:   cfg.Settings,
 		segments:   make(map[string]*segment),
@@ -143,6 +157,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err := n.cfg.Kernel.SetAddress(ctx, n.id.Address()); err != nil {
 		return fmt.Errorf("setting the mesh address: %w", err)
 	}
+	close(n.ready)
 	listener, stun, err := n.listen(ctx)
 	if err != nil {
 		return err
@@ -177,6 +192,10 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Ready is closed once Run has made the mesh address ours: from then on sockets
+// can be bound to it.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
 
 // listen opens the signalling and STUN sockets on all addresses.
 func (n *Node) listen(ctx context.Context) (net.Listener, net.PacketConn, error) {

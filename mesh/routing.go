@@ -55,8 +55,14 @@ func (n *Node) carryOut(now time.Time) {
 				Ifname:      e.Ifname,
 				Source:      n.id.Address(),
 			})
+			if n.cfg.Destinations != nil {
+				n.cfg.Destinations.SetReachable(e.Prefix.Addr(), e.Ifname)
+			}
 		case babel.RouteRetracted:
 			n.worker.setRoute(e.Prefix, nil)
+			if n.cfg.Destinations != nil {
+				n.cfg.Destinations.SetUnreachable(e.Prefix.Addr())
+			}
 		case babel.NeighbourUp:
 			if nb := n.byIfname[e.Ifname]; nb != nil {
 				n.foundNeighbour(now, nb)
