@@ -127,14 +127,25 @@ func (n *Node) handleSighting(now time.Time, s sighting) {
 }
 
 func (n *Node) dialTag(now time.Time, tag link.Tag) {
-	if nb := n.neighbourByTag(tag); nb != nil && (nb.state != stateFailed && nb.class != link.Internet) {
-		return
-	}
-	addr, ok := n.seen.latest(tag)
+	addr, radio, ok := n.seen.best(tag, n.isRadio)
 	if !ok {
 		return
 	}
+	if nb := n.neighbourByTag(tag); nb != nil && nb.state == stateUp && !betterThan(nb.class, radio) {
+		return
+	}
 	n.dial(now, tagTarget(tag), link.DialTarget{Addr: addr, Tag: tag})
+}
+
+// betterThan reports whether a neighbour seen by radio, or on a cable, deserves a
+// new link when it has one of that class.
+func betterThan(class link.Class, radio bool) bool {
+	return class == link.Internet || class == link.Radio && !radio
+}
+
+func (n *Node) isRadio(ifname string) bool {
+	s := n.segments[ifname]
+	return s != nil && s.iface.Radio
 }
 
 func (n *Node) neighbourByTag(tag link.Tag) *neighbour {
@@ -150,7 +161,7 @@ func (n *Node) neighbourByTag(tag link.Tag) *neighbour {
 // was seen on last, where it was dialled before, and the mesh itself. The engine
 // lets one session win.
 func (n *Node) redial(now time.Time, nb *neighbour) {
-	if addr, ok := n.seen.latest(nb.tag); ok {
+	if addr, _, ok := n.seen.best(nb.tag, n.isRadio); ok {
 		n.dial(now, wayTarget(addr), link.DialTarget{Addr: addr, Tag: nb.tag, Node: nb.node})
 	}
 	if nb.dialed.IsValid() {
@@ -175,13 +186,6 @@ func (n *Node) routeAvoids(nb *neighbour) bool {
 		}
 	}
 	return false
-}
-
-// upgrade looks for a direct path to a neighbour that is linked over the internet.
-func (n *Node) upgrade(now time.Time, nb *neighbour) {
-	if addr, ok := n.seen.latest(nb.tag); ok {
-		n.dial(now, tagTarget(nb.tag), link.DialTarget{Addr: addr, Tag: nb.tag, Node: nb.node})
-	}
 }
 
 // dial starts a session in a goroutine of its own, and reports whether t may be
@@ -227,8 +231,8 @@ func (n *Node) dialed(now time.Time, t target, to link.DialTarget, est *link.Est
 	n.learnPeers(now, est)
 }
 
-// upgradeInterval is how often a direct path is tried for a neighbour that is
-// seen on a segment and yet linked over the internet.
+// upgradeInterval is how often a better path is tried for a neighbour that is
+// seen on a better segment than it is linked over.
 const upgradeInterval = 30 * time.Second
 
 // housekeep does what is due.

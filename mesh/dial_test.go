@@ -79,11 +79,15 @@ func TestSightingTable(t *testing.T) {
 	fresh := netip.MustParseAddrPort("[fe80::1%b]:1")
 	s.add(now, "a", tag, old)
 	s.add(now.Add(time.Second), "b", tag, fresh)
-	if got, ok := s.latest(tag); !ok || got != fresh {
-		t.Errorf("latest is %v, want %v", got, fresh)
+	cable := func(string) bool { return false }
+	if got, _, ok := s.best(tag, cable); !ok || got != fresh {
+		t.Errorf("of two cables the best is %v, want %v", got, fresh)
+	}
+	if got, radio, _ := s.best(tag, func(ifname string) bool { return ifname == "b" }); got != old || radio {
+		t.Errorf("of a cable and a radio the best is %v, want %v", got, old)
 	}
 	s.forget("b")
-	if got, _ := s.latest(tag); got != old {
+	if got, _, _ := s.best(tag, cable); got != old {
 		t.Errorf("after b has gone, latest is %v, want %v", got, old)
 	}
 	for i := range 3 * maxSightings {

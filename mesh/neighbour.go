@@ -347,7 +347,6 @@ func (n *Node) checkNeighbours(now time.Time) {
 			n.redial(now, nb)
 		case nb.state == stateUp && nb.class == link.Internet:
 			n.cfg.Book.Succeeded(now, nb.node)
-			n.upgrade(now, nb)
 		}
 	}
 }

@@ -151,7 +151,7 @@ func TestRestartedNeighbourForgetsItsOldTag(t *testing.T) {
 	up(t, n, now, node(1), link.Tag{1})
 	n.seen.add(now, "radio0", link.Tag{1}, netip.MustParseAddrPort("[fe80::1%radio0]:1"))
 	n.linkMade(now.Add(time.Second), link.Established{Node: node(1), Tag: link.Tag{2}, MTU: 1420, Ifname: "radio0"}, LinkConfig{}, nil)
-	if _, ok := n.seen.latest(link.Tag{1}); ok {
+	if _, _, ok := n.seen.best(link.Tag{1}, n.isRadio); ok {
 		t.Error("the tag of its earlier life would still be dialled")
 	}
 	if nb := n.neighbours[node(1)]; nb.restarts != 1 || nb.heard {

@@ -122,6 +122,9 @@ func New(cfg Config) (*Node, error) {
 		worker:     newWorker(cfg.Kernel),
 	}
 	crand.Read(n.tag[:]) // never fails
+	n.worker.failed = func(dst netip.Prefix, err error) {
+		n.log.Warn("changing a route", "destination", dst, "err", err)
+	}
 	var err error
 	n.engine, err = link.New(link.Config{
 		Identity:   cfg.Identity,

@@ -78,15 +78,20 @@ func (t *sightingTable) expire(now time.Time) {
 	}
 }
 
-// latest is where tag was seen last.
-func (t *sightingTable) latest(tag link.Tag) (netip.AddrPort, bool) {
+// best is where to dial tag: on a cable rather than by radio, and of several
+// places the one where it was seen last.
+func (t *sightingTable) best(tag link.Tag, isRadio func(ifname string) bool) (at netip.AddrPort, radio, ok bool) {
 	var best seenAt
 	for k, e := range t.entries {
-		if k.tag == tag && e.at.After(best.at) {
-			best = e
+		if k.tag != tag {
+			continue
+		}
+		r := isRadio(k.ifname)
+		if !ok || (radio && !r) || (radio == r && e.at.After(best.at)) {
+			best, radio, ok = e, r, true
 		}
 	}
-	return best.addr, best.addr.IsValid()
+	return best.addr, radio, ok
 }
 
 // tags lists the tags seen, each once.
