@@ -91,9 +91,9 @@ func (d *DHT) anyContact() *contact {
 // bury moves a contact to the graveyard, from where it may come back, or forgets
 // it if it never answered.
 func (d *DHT) bury(c *contact) {
+	c.fails = 2 // so that it does not come back while its places are filled
 	d.drop(c)
 	if c.answered == 0 && !c.reachable {
-		c.fails = 2
 		if c.idle() {
 			d.contacts.remove(c)
 		}
@@ -103,7 +103,7 @@ func (d *DHT) bury(c *contact) {
 	if len(d.graves) == graveyardSize {
 		d.forget(d.graves[0])
 	}
-	c.dead, c.fails, c.retries = true, 2, 0
+	c.dead, c.retries = true, 0
 	c.retryAt = d.now + d.around(graveFirst)
 	d.graves = append(d.graves, c)
 }
