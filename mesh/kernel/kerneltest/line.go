@@ -28,8 +28,10 @@ type Link struct{ Left, Right mesh.LinkConfig }
 // NewLine builds a line of n nodes. Close ends it, also after an error.
 func NewLine(n int, o Options) (*Line, error) {
 	l := &Line{}
-	for range n {
-		node, err := Start(o)
+	for i := range n {
+		each := o
+		each.Userspace = o.Userspace || o.Mixed && i%2 == 1
+		node, err := Start(each)
 		if err != nil {
 			return l, err
 		}

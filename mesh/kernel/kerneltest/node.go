@@ -26,6 +26,7 @@ type Node struct {
 // Options say how a node works.
 type Options struct {
 	Userspace bool     // userspace WireGuard, even if the kernel has it
+	Mixed     bool     // in a line, only every second node is in user space
 	Small     bool     // small-memory mode of userspace WireGuard
 	Env       []string // more environment, such as GOMAXPROCS=1
 }
