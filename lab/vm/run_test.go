@@ -88,8 +88,9 @@ func TestKernel(t *testing.T) {
 		Files:    map[string]string{"/kernel.test": buildTest(t, ctx, "globalnet/mesh/kernel")},
 		Programs: []string{"ip", "ss", "socat", "timeout"},
 		Modules:  []string{"wireguard", "veth", "tun", "udp_diag", "mac80211_hwsim radios=2"},
-		Script:   "LAB=required LAB_WIREGUARD=required exec /kernel.test -test.v -test.timeout 10m",
+		Script:   "LAB=required LAB_WIREGUARD=required exec /kernel.test -test.v -test.timeout 10m " + os.Getenv("LAB_VM_ARGS"),
 		MemoryMB: 512,
+		Steady:   true,
 	})
 	report(t, log)
 }

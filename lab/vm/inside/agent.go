@@ -133,11 +133,12 @@ func (a *Agent) Status(ctx context.Context) (mesh.Status, error) {
 	return s, json.Unmarshal(out, &s)
 }
 
-// Memory is what the process occupies, in bytes: now, and its anonymous part.
-func (a *Agent) Memory() (rss, anonymous int64, err error) {
+// Memory is what the process occupies, in bytes: now, of it what is not of files,
+// and the most it ever was.
+func (a *Agent) Memory() (rss, anonymous, peak int64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
@@ -150,9 +151,11 @@ func (a *Agent) Memory() (rss, anonymous int64, err error) {
 			rss = kb << 10
 		case "RssAnon:":
 			anonymous = kb << 10
+		case "VmHWM:":
+			peak = kb << 10
 		}
 	}
-	return rss, anonymous, nil
+	return rss, anonymous, peak, nil
 }
 
 // Show runs a program in the namespace of the agent.
