@@ -80,7 +80,7 @@ func (n *Node) config() (string, error) {
 }
 
 // listOptions are the options that may be set several times.
-var listOptions = map[string]bool{"interface": true, "exclude": true, "trusted_gateway": true}
+var listOptions = map[string]bool{"interface": true, "exclude": true}
 
 func overridden(options []topology.Option, node, name string) bool {
 	for _, o := range options {

@@ -196,6 +196,17 @@ func (n *Node) Run(ctx context.Context) error {
 	return nil
 }
 
+// Apply takes new settings into use. Links that need not change stay as they are.
+func (n *Node) Apply(ctx context.Context, s Settings) error {
+	return n.do(ctx, func(now time.Time) {
+		n.settings = s
+		for _, nb := range n.neighbours {
+			n.speaker.SetIntervals(now, nb.ifname, s.HelloInterval, s.UpdateInterval)
+		}
+		n.refreshInterfaces(now)
+	})
+}
+
 // Ready is closed once Run has made the mesh address ours: from then on sockets
 // can be bound to it.
 func (n *Node) Ready() <-chan struct{} { return n.ready }

@@ -16,14 +16,6 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
-// Apply takes new settings into use. Links that need not change stay as they are.
-func (n *Node) Apply(ctx context.Context, s Settings) error {
-	return n.do(ctx, func(now time.Time) {
-		n.settings = s
-		n.refreshInterfaces(now)
-	})
-}
-
 func (n *Node) snapshot(now time.Time) Status {
 	s := Status{
 		Node:     n.id,

@@ -47,8 +47,7 @@ type Config struct {
 	HelloInterval  time.Duration
 	UpdateInterval time.Duration
 
-	TrustedGateways []identity.NodeID
-	Peers           []Peer // the enabled ones
+	Peers []Peer // the enabled ones
 }
 
 // Peer is a node that is reached over the internet.

@@ -153,7 +153,6 @@ func TestWrongValues(t *testing.T) {
 		{"option update_interval 1", "f:2: update_interval: 1s is shorter than hello_interval, 4s"},
 		{"option socket ''", "no path"},
 		{"option socket /" + strings.Repeat("s", 107), "at most 107"},
-		{"list trusted_gateway x", "trusted_gateway: node id has 1 characters, not 56"},
 		{"config globalnet second", "a second globalnet section"},
 		{"config peer\noption node x\noption address a", "f:3: node: node id has 1 characters"},
 		{"config peer\noption address a", "f:2: node: missing"},

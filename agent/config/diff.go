@@ -66,7 +66,6 @@ func WithLive(running, next Config) Config {
 	running.LogLevel = next.LogLevel
 	running.MaxNeighbours = next.MaxNeighbours
 	running.HelloInterval, running.UpdateInterval = next.HelloInterval, next.UpdateInterval
-	running.TrustedGateways = next.TrustedGateways
 	running.Peers = next.Peers
 	return running
 }

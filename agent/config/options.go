@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"globalnet/internal/identity"
 )
 
 // Defaults of the numbers. The paths' are in reader.paths.
@@ -60,7 +58,6 @@ var mainOptions = []option{
 		set:  setSeconds(func(c *Config) *time.Duration { return &c.UpdateInterval }),
 		get:  func(c *Config) []string { return one(c.UpdateInterval.Seconds()) },
 	},
-	{name: "trusted_gateway", list: true, live: true, set: setTrustedGateway, get: trustedGateways},
 }
 
 // peerOptions are the options of `config peer`, for names; readPeer reads them.
@@ -206,23 +203,6 @@ func setSeconds(field func(*Config) *time.Duration) func(*reader, *Config, strin
 		*field(c) = time.Duration(n*100+0.5) * 10 * time.Millisecond
 		return nil
 	}
-}
-
-func setTrustedGateway(_ *reader, c *Config, v string) error {
-	id, err := identity.ParseNodeID(v)
-	if err != nil {
-		return err
-	}
-	c.TrustedGateways = append(c.TrustedGateways, id)
-	return nil
-}
-
-func trustedGateways(c *Config) []string {
-	var ids []string
-	for _, id := range c.TrustedGateways {
-		ids = append(ids, id.String())
-	}
-	return ids
 }
 
 // ParseAddress reads "host:port", with brackets around an IPv6 address; without

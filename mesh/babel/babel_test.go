@@ -1,6 +1,7 @@
 package babel
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -311,5 +312,60 @@ func TestCountersHaveNames(t *testing.T) {
 	s := New(Config{Rand: rand.New(rand.NewPCG(1, 1))})
 	if c := s.Counters(); len(c) != int(counterCount) || !reflect.DeepEqual(c[""], uint64(0)) {
 		t.Errorf("%d names for %d counters", len(c), counterCount)
+	}
+}
+
+// Intervals that change while a link is up change at both ends, and lose nothing.
+func TestSetIntervals(t *testing.T) {
+	a, b := New(Config{RouterID: RouterID{1}, Rand: rand.New(rand.NewPCG(1, 1))}), New(Config{RouterID: RouterID{2}, Rand: rand.New(rand.NewPCG(2, 2))})
+	now := time.Unix(1000, 0)
+	addrA, addrB := netip.MustParseAddr("fe80::a"), netip.MustParseAddr("fe80::b")
+	if err := errors.Join(
+		a.AddInterface(now, Interface{Name: "x", Address: addrA}),
+		b.AddInterface(now, Interface{Name: "x", Address: addrB})); err != nil {
+		t.Fatal(err)
+	}
+	sent, lost := 0, 0
+	run := func(d time.Duration) {
+		for end := now.Add(d); now.Before(end); now = now.Add(10 * time.Millisecond) {
+			for _, s := range []*Speaker{a, b} {
+				to, from := b, addrA
+				if s == b {
+					to, from = a, addrB
+				}
+				s.HandleTimeout(now)
+				for e, ok := s.NextEvent(); ok; e, ok = s.NextEvent() {
+					switch e := e.(type) {
+					case SendPacket:
+						if s == a {
+							sent++
+						}
+						to.HandlePacket(now, "x", from, e.Packet)
+					case NeighbourLost:
+						lost++
+					}
+				}
+			}
+		}
+	}
+	run(20 * time.Second)
+	sent = 0
+	run(20 * time.Second)
+	slow := sent
+	for _, s := range []*Speaker{a, b} {
+		s.SetIntervals(now, "x", 500*time.Millisecond, 2*time.Second)
+	}
+	run(5 * time.Second)
+	sent = 0
+	run(20 * time.Second)
+	if sent < 4*slow {
+		t.Errorf("%d packets in 20 s after hellos became eight times as frequent, %d before", sent, slow)
+	}
+	for _, s := range []*Speaker{a, b} {
+		s.SetIntervals(now, "x", 0, 0)
+	}
+	run(30 * time.Second)
+	if lost != 0 {
+		t.Errorf("neighbours were lost %d times", lost)
 	}
 }

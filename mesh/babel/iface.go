@@ -43,20 +43,25 @@ func newIface(i Interface, now tick, seqno uint16) *iface {
 	if i.MTU < 1280 {
 		i.MTU = 1280
 	}
-	if i.HelloInterval <= 0 {
-		i.HelloInterval = 4 * time.Second
-	}
-	if i.UpdateInterval <= 0 {
-		i.UpdateInterval = 16 * time.Second
-	}
 	if i.Cost == 0 {
 		i.Cost = 96
 	}
 	f := &iface{Interface: i, seqno: seqno, quick: quickHellos, nextHello: now, since: now}
-	f.hello = max(tick(i.HelloInterval), 10*centisecond)
-	f.dumpEvery = max(tick(i.UpdateInterval), 10*centisecond)
+	f.setIntervals(i.HelloInterval, i.UpdateInterval)
 	f.nextDump = now + f.dumpEvery
 	return f
+}
+
+func (f *iface) setIntervals(hello, update time.Duration) {
+	if hello <= 0 {
+		hello = 4 * time.Second
+	}
+	if update <= 0 {
+		update = 16 * time.Second
+	}
+	f.HelloInterval, f.UpdateInterval = hello, update
+	f.hello = max(tick(hello), 10*centisecond)
+	f.dumpEvery = max(tick(update), 10*centisecond)
 }
 
 func (f *iface) due() tick {

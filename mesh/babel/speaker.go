@@ -122,6 +122,18 @@ func (s *Speaker) RemoveInterface(now time.Time, name string) {
 	s.settle()
 }
 
+// SetIntervals changes how often Hellos and the table are sent on an interface;
+// zero means the defaults of Interface. Neighbours learn of it with the next Hello.
+func (s *Speaker) SetIntervals(now time.Time, name string, hello, update time.Duration) {
+	s.begin(now)
+	if f := s.iface(name); f != nil {
+		f.setIntervals(hello, update)
+		f.nextHello = min(f.nextHello, s.now+f.hello)
+		f.nextDump = min(f.nextDump, s.now+f.dumpEvery)
+	}
+	s.settle()
+}
+
 // SetCost changes the base cost of an interface.
 func (s *Speaker) SetCost(now time.Time, name string, cost uint16) {
 	s.begin(now)
