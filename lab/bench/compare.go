@@ -110,12 +110,12 @@ func compareTCP(ctx context.Context, e Env) ([]Result, error) {
 		}
 		for hop := 1; hop <= hops; hop++ {
 			for i, p := range programs {
-				results = append(results, of(p, fmt.Sprintf("%s, %d hops", x.name, hop), measured[i].rate(hop), "Mbit/s", "more"))
+				results = append(results, of(p, x.name+", "+distance(hop), measured[i].rate(hop), "Mbit/s", "more"))
 			}
 		}
 		for hop := 1; hop <= hops; hop++ {
 			for i, p := range programs {
-				results = append(results, of(p, fmt.Sprintf("%s, %d hops, CPU of all processes", x.name, hop), measured[i].seconds(hop), "s/GB", "less"))
+				results = append(results, of(p, x.name+", "+distance(hop)+", CPU of all processes", measured[i].seconds(hop), "s/GB", "less"))
 			}
 		}
 		for i, p := range programs {

@@ -11,12 +11,18 @@ import (
 // hops are the distances over which TCP is measured, on a line of one router more.
 const hops = 3
 
+func distance(hop int) string {
+	if hop == 1 {
+		return "1 hop"
+	}
+	return fmt.Sprintf("%d hops", hop)
+}
+
 // tcpResult is what one program did.
 type tcpResult struct {
 	rates [hops + 1][]float64 // Mbit/s, by hops
 	cpu   [hops + 1][]float64 // CPU seconds of the program's processes for a gigabyte, by hops
 	peak  float64             // MiB, of the process that took most
-	most  float64             // MiB, largest RSS seen after a transfer
 }
 
 func (r tcpResult) rate(hop int) float64    { return quantile(r.rates[hop], 0.5) }
@@ -41,7 +47,7 @@ func tcp(ctx context.Context, e Env, description string, programs []peers.Progra
 			for i, p := range programs {
 				rate, cpu, err := t.tcpOnce(ctx, i, hop)
 				if err != nil {
-					return results, fmt.Errorf("%s, %d hops: %w", p.Name(), hop, err)
+					return results, fmt.Errorf("%s, %s: %w", p.Name(), distance(hop), err)
 				}
 				r := &results[i]
 				r.rates[hop] = append(r.rates[hop], rate)
@@ -51,9 +57,9 @@ func tcp(ctx context.Context, e Env, description string, programs []peers.Progra
 					return results, err
 				}
 				for _, m := range memories {
-					r.most, r.peak = max(r.most, m.rss), max(r.peak, m.peak)
+					r.peak = max(r.peak, m.peak)
 				}
-				e.Logf("  %s, %d hops %d/%d: %.0f Mbit/s, %.1f CPU s a GB (load average %s)", p.Name(), hop, round+1, rounds, rate, cpu, load())
+				e.Logf("  %s, %s %d/%d: %.0f Mbit/s, %.1f CPU s a GB (load average %s)", p.Name(), distance(hop), round+1, rounds, rate, cpu, load())
 			}
 		}
 	}
@@ -94,7 +100,7 @@ func tcpPart(name, options string, times float64) func(context.Context, Env) ([]
 		}
 		var results []Result
 		for hop := 1; hop <= hops; hop++ {
-			at := fmt.Sprintf("%s, %d hops, ", name, hop)
+			at := name + ", " + distance(hop) + ", "
 			results = append(results,
 				Info(at+"median", r[0].rate(hop), "Mbit/s", "more"),
 				Info(at+"CPU of all agents", r[0].seconds(hop), "s/GB", "less"))

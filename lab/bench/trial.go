@@ -114,12 +114,11 @@ func wait(ctx context.Context, d time.Duration) error {
 // The networks that are measured. Wires, because babeld and yggdrasil then run
 // over the very same interfaces.
 const (
-	pairWire = "router r1 r2\nwire r1 r2\n"
-	line4    = "line 4 wire\n"
-	line10   = "line 10 wire\n"
-	ring6    = "ring 6 wire\n"
-	grid25   = "grid 5x5 wire\n"
-	star5    = "router hub r1 r2 r3 r4\nwire hub r1\nwire hub r2\nwire hub r3\nwire hub r4\n"
+	line4  = "line 4 wire\n"
+	line10 = "line 10 wire\n"
+	ring6  = "ring 6 wire\n"
+	grid25 = "grid 5x5 wire\n"
+	star5  = "router hub r1 r2 r3 r4\nwire hub r1\nwire hub r2\nwire hub r3\nwire hub r4\n"
 
 	userspace = "set * wireguard user\n"
 	small     = "set * memory small\n"
