@@ -123,12 +123,15 @@ func (s *Speaker) RemoveInterface(now time.Time, name string) {
 }
 
 // SetIntervals changes how often Hellos and the table are sent on an interface;
-// zero means the defaults of Interface. Neighbours learn of it with the next Hello.
+// zero means the defaults of Interface. Neighbours learn of it at once.
 func (s *Speaker) SetIntervals(now time.Time, name string, hello, update time.Duration) {
 	s.begin(now)
 	if f := s.iface(name); f != nil {
 		f.setIntervals(hello, update)
-		f.nextHello = min(f.nextHello, s.now+f.hello)
+		for _, n := range f.neighbours {
+			n.wantIHU = true // how long an IHU holds follows from the interval
+		}
+		s.helloSoon(f)
 		f.nextDump = min(f.nextDump, s.now+f.dumpEvery)
 	}
 	s.settle()
