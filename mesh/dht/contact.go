@@ -43,6 +43,7 @@ type contact struct {
 	inSpare   bool
 	sibling   bool
 	dead      bool // in the graveyard
+	client    bool // it serves nobody, or not any more
 	retries   uint8
 	retryAt   tick
 
@@ -58,11 +59,11 @@ type contact struct {
 }
 
 // live tells whether the contact answered and was not lost since.
-func (c *contact) live() bool { return c.answered != 0 && c.fails == 0 && !c.dead }
+func (c *contact) live() bool { return c.answered != 0 && c.fails == 0 && !c.dead && !c.client }
 
 // usable tells whether asking it makes sense.
 func (c *contact) usable() bool {
-	return c.fails == 0 && !c.dead && (c.answered != 0 || c.reachable)
+	return c.fails == 0 && !c.dead && !c.client && (c.answered != 0 || c.reachable)
 }
 
 // measured takes in a round trip, RFC 6298 section 2.

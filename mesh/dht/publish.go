@@ -49,14 +49,15 @@ func (d *DHT) Publish(now time.Time, p Publication) OpID {
 	d.start()
 	p.Salt, p.Value = slices.Clone(p.Salt), slices.Clone(p.Value)
 	key := wire.RecordKey(p.Type, [32]byte(p.Signer.Public()), p.Salt)
-	x := &publication{d: d, p: p, key: key, first: d.newOp()}
+	id := d.newOp()
+	x := &publication{d: d, p: p, key: key, first: id}
 	x.timer = newTimer(x.republish)
 	if old := d.publications[key]; old != nil {
 		d.disarm(old.timer)
 	}
 	d.publications[key] = x
 	x.renew()
-	return x.first
+	return id
 }
 
 // Withdraw ends a publication. What is stored expires by itself.

@@ -147,9 +147,10 @@ func (p *putOp) keepHere() {
 }
 
 // advance sends the record to as many targets as are missing, and ends when there
-// is nobody left.
+// is nobody left. Who has a newer one is not replaced by a node farther away, which
+// would only spread the old one.
 func (p *putOp) advance() {
-	for p.stored+p.pending < replicas && p.next < min(len(p.targets), responsible) {
+	for p.stored+p.pending+p.newer+p.mismatch < replicas && p.next < min(len(p.targets), responsible) {
 		c := p.targets[p.next]
 		p.next++
 		p.send(c)
@@ -234,10 +235,9 @@ func (p *putOp) finish() {
 	switch {
 	case p.mismatch > 0 && p.mismatch >= p.stored:
 		p.err = ErrMismatch
-	case p.stored > 0:
-	case p.newer > 0:
+	case p.newer > 0 && p.newer >= p.stored:
 		p.err = ErrNewer
-	default:
+	case p.stored == 0:
 		p.err = ErrNoNodes
 	}
 	p.done(p)

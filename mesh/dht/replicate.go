@@ -3,6 +3,8 @@ package dht
 import (
 	"slices"
 	"time"
+
+	"globalnet/mesh/dht/wire"
 )
 
 const (
@@ -134,11 +136,18 @@ func (d *DHT) replicate(e *entry) {
 	p.begin()
 }
 
-// Shutdown hands what we hold to the nodes that will be responsible without us. A
-// ShutdownDone event follows, after three seconds at the latest.
+// Shutdown hands what we hold to the nodes that will be responsible without us, and
+// tells our siblings that we serve nobody any more. A ShutdownDone event follows,
+// after three seconds at the latest.
 func (d *DHT) Shutdown(now time.Time) {
 	d.begin(now)
 	d.start()
+	d.cfg.Client = true
+	for _, c := range d.table.siblings {
+		if token := d.validToken(c); token != (wire.Token{}) {
+			d.ask(c, wire.Find{Token: token, Key: d.self}, upkeep, nobody{})
+		}
+	}
 	pending, ended := 1, false
 	timeout := newTimer(nil)
 	one := func() {

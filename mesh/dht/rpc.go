@@ -203,6 +203,7 @@ func (d *DHT) reply(from netip.Addr, m wire.Message) {
 		d.healed()
 	}
 	d.silentSince = 0
+	c.client = false
 	d.present(c)
 	r.caller.answered(r, m.Body)
 	d.pump()

@@ -138,10 +138,14 @@ func (d *DHT) admit(a *asker) bool {
 // asks it something, if it would be of use there.
 func (d *DHT) met(a *asker) {
 	if a.client {
-		if c := a.contact; c != nil && (c.inBucket || c.sibling || c.inSpare) {
+		if c := a.contact; c != nil && !c.client {
+			c.client = true
 			d.drop(c)
 		}
 		return
+	}
+	if a.contact != nil {
+		a.contact.client = false
 	}
 	if d.complete() && d.contacts.get(a.addr) == nil {
 		d.counts[strangersIgnored]++ // its route will be told, if there is one
