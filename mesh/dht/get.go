@@ -117,10 +117,11 @@ func (g *getOp) claim() (best *candidate) {
 	return best
 }
 
-// votes counts who has the best record, as far as they were asked.
+// votes counts who has the best record, as far as they were asked. Copies of nodes
+// that are not responsible do not count: nobody brings them up to date.
 func (g *getOp) votes() (n int) {
 	for _, c := range g.look.asked {
-		if c.meta != nil && !c.bad && c.meta.Digest == g.digest {
+		if c.meta != nil && !c.bad && !c.meta.Cached && c.meta.Digest == g.digest {
 			n++
 		}
 	}
@@ -182,7 +183,7 @@ func (g *getOp) pursue(c *candidate) {
 
 func (g *getOp) agreeing(with *candidate) (n int) {
 	for _, c := range g.look.asked {
-		if c.meta != nil && !c.bad && c.meta.Digest == with.meta.Digest {
+		if c.meta != nil && !c.bad && !c.meta.Cached && c.meta.Digest == with.meta.Digest {
 			n++
 		}
 	}
@@ -207,6 +208,7 @@ func (g *getOp) finish() {
 		} else {
 			d.floor.raise(g.key, g.best.Seq)
 			g.repair()
+			g.cache()
 			d.put(incoming{record: g.best, encoded: g.encoded, ttl: g.ttl, own: true, cache: true})
 		}
 	}
@@ -234,6 +236,21 @@ func (g *getOp) repair() {
 		p := g.d.newPush(c.contact, g.best, g.encoded, g.ttl)
 		p.priority, p.offer = upkeep, true
 		p.start()
+	}
+}
+
+// cache leaves a copy with the closest of those who are too far to hold the record
+// and were asked for it: the next reader from there finds it earlier. It lives half
+// as long for each node that is closer.
+func (g *getOp) cache() {
+	closest := g.look.closest()
+	for i := replicas; i < len(closest); i++ {
+		if c := closest[i]; c.meta == nil {
+			p := g.d.newPush(c.contact, g.best, g.encoded, g.ttl>>min(i-replicas+1, 16))
+			p.priority, p.cache = upkeep, true
+			p.start()
+			return
+		}
 	}
 }
 

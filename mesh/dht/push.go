@@ -35,7 +35,7 @@ func (d *DHT) newPush(c *contact, r *Record, encoded []byte, ttl tick) *push {
 func (p *push) start() {
 	token := p.d.validToken(p.contact)
 	switch {
-	case p.cas != nil && token == (wire.Token{}):
+	case (p.cas != nil || p.cache) && token == (wire.Token{}):
 		p.ask(wire.Ping{})
 	case p.offer || token == (wire.Token{}):
 		p.ask(wire.Offer{Token: token, Key: p.key, Seq: p.record.Seq, Digest: p.digest, TTL: uint32(p.ttl / second)})

@@ -158,6 +158,9 @@ func (d *DHT) put(in incoming) wire.Status {
 		d.discard(old)
 	}
 	d.store.insert(e)
+	if in.own {
+		rank = 0 // what we read ourselves may stay
+	}
 	d.setExpiry(e, in.ttl, rank)
 	d.scheduleReplication(e, old != nil && !in.own)
 	return wire.Stored

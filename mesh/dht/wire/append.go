@@ -9,6 +9,7 @@ const (
 
 	foundMeta   = 0x01
 	foundRecord = 0x02
+	foundCached = 0x04
 
 	storeCache = 0x01
 	storeCAS   = 0x02
@@ -60,6 +61,9 @@ func (b Found) append(dst []byte) []byte {
 	var flags byte
 	if b.Meta != nil {
 		flags |= foundMeta
+		if b.Meta.Cached {
+			flags |= foundCached
+		}
 	}
 	if len(b.Record) > 0 {
 		flags |= foundRecord

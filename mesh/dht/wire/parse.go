@@ -110,11 +110,12 @@ func (r *reader) find() Find {
 
 func (r *reader) found() Found {
 	b := Found{Token: r.token()}
-	flags := r.flags(foundMeta | foundRecord)
+	flags := r.flags(foundMeta | foundRecord | foundCached)
 	if flags&foundMeta != 0 {
-		b.Meta = &Meta{Seq: r.uint64(), Digest: r.digest(), TTL: r.uint32(), Total: r.uint16()}
+		b.Meta = &Meta{Seq: r.uint64(), Digest: r.digest(), TTL: r.uint32(), Total: r.uint16(), Cached: flags&foundCached != 0}
 		r.bad = r.bad || !validTotal(b.Meta.Total)
 	}
+	r.bad = r.bad || b.Meta == nil && flags&foundCached != 0
 	n := int(r.uint8())
 	if n > MaxContacts || n*contactLen > len(r.rest) {
 		r.bad = true

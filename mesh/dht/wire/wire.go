@@ -104,6 +104,7 @@ type Meta struct {
 	Digest Digest
 	TTL    uint32 // seconds that the holder will keep it
 	Total  uint16 // size of its encoding
+	Cached bool   // a copy that the holder is not responsible for: it may be behind
 }
 
 // Found answers a Find. Record is empty or a whole encoded record.
