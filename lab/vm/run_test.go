@@ -88,7 +88,7 @@ func TestKernel(t *testing.T) {
 		Files:    map[string]string{"/kernel.test": buildTest(t, ctx, "globalnet/mesh/kernel")},
 		Programs: []string{"ip", "ss", "socat", "timeout"},
 		Modules:  []string{"wireguard", "veth", "tun", "udp_diag", "mac80211_hwsim radios=2"},
-		Script:   "LAB=required LAB_WIREGUARD=required exec /kernel.test -test.v -test.timeout 10m " + os.Getenv("LAB_VM_ARGS"),
+		Script:   "LAB=required LAB_WIREGUARD=required exec /kernel.test -test.v -test.timeout 1h " + os.Getenv("LAB_VM_ARGS"),
 		MemoryMB: 512,
 		Steady:   true,
 	})
@@ -125,7 +125,7 @@ func TestRadios(t *testing.T) {
 		Files:    map[string]string{"/inside.test": buildTest(t, ctx, "globalnet/lab/vm/inside"), "/globalnet": binary},
 		Programs: []string{"ip"},
 		Modules:  []string{"wireguard", "veth", "tun", "mac80211_hwsim radios=5"},
-		Script:   "GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.timeout 12m " + os.Getenv("LAB_VM_ARGS"),
+		Script:   "GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.timeout 3h " + os.Getenv("LAB_VM_ARGS"),
 		MemoryMB: 384,
 		Steady:   true,
 	})

@@ -71,7 +71,7 @@ func reach(t *testing.T, begin time.Time, from, to *Agent) time.Duration {
 // measured prints a number for the table of docs/lab-vm.md.
 func measured(t *testing.T, what string, value float64, unit string) {
 	t.Helper()
-	t.Logf("MEASURED %s: %.1f %s", what, value, unit)
+	t.Logf("MEASURED %s: %.2f %s", what, value, unit)
 }
 
 // TestLine runs three agents on ad-hoc radios in a row: the ends do not hear each

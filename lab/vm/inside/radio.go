@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"globalnet/lab/netns"
+	"globalnet/mesh"
 )
 
 // The cell that all radios join. With a fixed frequency and BSSID a radio joins at
@@ -154,6 +155,25 @@ func (r *Radio) LinkLocal() (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
+// Links counts the WireGuard interfaces of an agent in the radio's namespace.
+func (r *Radio) Links() (n int) {
+	h, err := r.Netlink()
+	if err != nil {
+		return 0
+	}
+	defer h.Close()
+	links, err := h.LinkList()
+	if err != nil {
+		return 0
+	}
+	for _, l := range links {
+		if strings.HasPrefix(l.Attrs().Name, mesh.LinkPrefix) {
+			n++
+		}
+	}
+	return n
+}
+
 // SetGroups says which radios hear each other: those whose masks share a bit. It
 // acts at once, also on radios that have moved to a namespace.
 func (r *Radio) SetGroups(mask uint64) error {
@@ -210,7 +230,7 @@ func readNumber(path string) (int, error) {
 
 // until polls until a condition holds, and tells whether it did in time.
 func until(patience time.Duration, holds func() bool) bool {
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}
