@@ -27,7 +27,7 @@ var layers = map[string][]string{
 	"cmd":               {"agent/...", "mesh/...", "onion/...", "openwrt/...", "board", "lab/...", "internal/..."},
 	"cmd/globalnet":     {"agent/...", "mesh/...", "onion/...", "openwrt/...", "board", "internal/identity"},
 	"openwrt":           {"agent/...", "mesh/...", "onion/...", "board", "internal/identity"},
-	"agent":             {"agent/...", "mesh/...", "onion/...", "board", "internal/identity"},
+	"agent":             {"agent/...", "mesh/...", "onion/...", "board", "internal/identity", "internal/blind"},
 	"agent/config":      {"internal/identity"},
 	"agent/control":     {"agent/config", "mesh", "internal/identity"},
 	"mesh":              {"mesh/beacon", "mesh/link", "mesh/babel", "mesh/peers", "internal/identity"},
@@ -45,7 +45,7 @@ var layers = map[string][]string{
 	"onion/ntor":        {},
 	"onion/layer":       {"onion/cell", "internal/chacha"},
 	"board":             {},
-	"internal/identity": {},
+	"internal/identity": {"internal/blind"},
 	"internal":          {"internal/..."},
 	"lab":               {"lab/...", "agent/...", "mesh/...", "internal/..."},
 }

@@ -6,7 +6,9 @@ import (
 	"context"
 	crand "crypto/rand"
 	"encoding/binary"
+	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"globalnet/agent/control"
 	"globalnet/internal/identity"
 	"globalnet/mesh"
+	"globalnet/mesh/dht"
 	"globalnet/mesh/link"
 	"globalnet/mesh/peers"
 )
@@ -28,6 +31,9 @@ type Options struct {
 	Log        *slog.Logger
 	Level      *slog.LevelVar // set by Reload; may be nil
 	Kernel     mesh.Kernel
+
+	// SmallMemory bounds the records held for others more tightly.
+	SmallMemory bool
 }
 
 // Agent is a node of the network.
@@ -35,6 +41,7 @@ type Agent struct {
 	o    Options
 	node *mesh.Node
 	book *bookKeeper
+	dht  *hashTable // nil if switched off
 
 	mu     sync.Mutex // held while a configuration is taken into use
 	config config.Config
@@ -55,6 +62,10 @@ func New(o Options) (*Agent, error) {
 	a.book = newBookKeeper(filepath.Join(c.StateDir, "peers.state"), o.Log)
 	book := peers.New(id.NodeID(), rng)
 	a.book.load(book)
+	var destinations mesh.Destinations
+	if a.dht = newHashTable(id, c.DHT, o.SmallMemory, o.Log); a.dht != nil {
+		destinations = a.dht.node
+	}
 	a.node, err = mesh.New(mesh.Config{
 		Identity:   id,
 		Network:    c.Network,
@@ -67,6 +78,8 @@ func New(o Options) (*Agent, error) {
 		PortMax:    c.PortRange.Last,
 		Book:       book,
 		Settings:   meshSettings(c),
+
+		Destinations: destinations,
 	})
 	if err != nil {
 		return nil, err
@@ -94,7 +107,17 @@ func newRand() *rand.Rand {
 func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return control.Run(ctx, a.o.Config.Socket, a, a.o.Log) })
-	group.Go(func() error { return a.node.Run(ctx) })
+	// The mesh outlives the hash table, which hands on what it holds when ctx ends.
+	meshCtx, stopMesh := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error { return a.node.Run(meshCtx) })
+	group.Go(func() error {
+		defer stopMesh()
+		if a.dht == nil {
+			<-ctx.Done()
+			return nil
+		}
+		return a.dht.run(ctx, a.node.Ready())
+	})
 	group.Go(func() error { return a.book.run(ctx, a.node, a.peers) })
 	return group.Wait()
 }
@@ -128,4 +151,28 @@ func (a *Agent) peers() []config.Peer {
 }
 
 // Status returns a copy of the state.
-func (a *Agent) Status(ctx context.Context) (mesh.Status, error) { return a.node.Status(ctx) }
+func (a *Agent) Status(ctx context.Context) (mesh.Status, error) {
+	s, err := a.node.Status(ctx)
+	if err != nil || a.dht == nil {
+		return s, err
+	}
+	select {
+	case <-a.node.Ready():
+	default:
+		return s, nil // the table does not run yet
+	}
+	more, err := a.dht.node.Counters(ctx)
+	if errors.Is(err, dht.ErrClosed) {
+		return s, nil
+	}
+	maps.Copy(s.Counters, more)
+	return s, err
+}
+
+// DHT returns the hash table as the control API asks it; nil if it is switched off.
+func (a *Agent) DHT() control.DHT {
+	if a.dht == nil {
+		return nil
+	}
+	return a.dht
+}

@@ -43,6 +43,8 @@ type Config struct {
 	WireGuard WireGuard
 	Memory    Memory
 
+	DHT DHT
+
 	MaxNeighbours  int
 	HelloInterval  time.Duration
 	UpdateInterval time.Duration
@@ -100,6 +102,16 @@ const (
 	MemoryAuto  Memory = "auto" // small below 256 MiB of RAM
 	MemorySmall Memory = "small"
 	MemoryLarge Memory = "large"
+)
+
+// DHT says what the node does in the hash table.
+type DHT string
+
+// Values of option dht.
+const (
+	DHTFull   DHT = "full"   // holds records for others
+	DHTClient DHT = "client" // asks and publishes only
+	DHTOff    DHT = "off"
 )
 
 // Secret is a passphrase. It never prints itself; Reveal is the one way to it.

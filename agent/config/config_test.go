@@ -37,7 +37,7 @@ func TestDefaults(t *testing.T) {
 	c := Default()
 	if c.Network != "globalnet" || c.ListenPort != 18245 || c.PortRange != (PortRange{18250, 18313}) ||
 		c.MaxNeighbours != 32 || c.HelloInterval != 4*time.Second || c.UpdateInterval != 16*time.Second ||
-		c.WireGuard != WireGuardAuto || c.Memory != MemoryAuto || !c.Passphrase.IsZero() {
+		c.WireGuard != WireGuardAuto || c.Memory != MemoryAuto || c.DHT != DHTFull || !c.Passphrase.IsZero() {
 		t.Errorf("defaults %+v", c)
 	}
 	for _, p := range []string{c.Identity, c.StateDir, c.Socket} {
@@ -146,6 +146,7 @@ func TestWrongValues(t *testing.T) {
 		{"option log_level INFO+1", "want debug, info, warn or error"},
 		{"option wireguard none", `"none": want auto, kernel or user`},
 		{"option memory tiny", "want auto, small or large"},
+		{"option dht on", "want full, client or off"},
 		{"option max_neighbours 0", "want a number from 1 to 1000"},
 		{"option hello_interval NaN", "want seconds, 0.1 to 600"},
 		{"option hello_interval 0.05", "want seconds"},

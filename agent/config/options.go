@@ -45,6 +45,7 @@ var mainOptions = []option{
 	{name: "log_level", live: true, set: setLogLevel, get: func(c *Config) []string { return one(strings.ToLower(c.LogLevel.String())) }},
 	{name: "wireguard", set: setWireGuard, get: func(c *Config) []string { return one(c.WireGuard) }},
 	{name: "memory", set: setMemory, get: func(c *Config) []string { return one(c.Memory) }},
+	{name: "dht", set: setDHT, get: func(c *Config) []string { return one(c.DHT) }},
 	{name: "max_neighbours", live: true, set: setMaxNeighbours, get: func(c *Config) []string { return one(c.MaxNeighbours) }},
 	{
 		name: "hello_interval",
@@ -182,6 +183,15 @@ func setMemory(_ *reader, c *Config, v string) error {
 		return nil
 	}
 	return fmt.Errorf("%q: want auto, small or large", v)
+}
+
+func setDHT(_ *reader, c *Config, v string) error {
+	switch d := DHT(v); d {
+	case DHTFull, DHTClient, DHTOff:
+		c.DHT = d
+		return nil
+	}
+	return fmt.Errorf("%q: want full, client or off", v)
 }
 
 func setMaxNeighbours(_ *reader, c *Config, v string) error {

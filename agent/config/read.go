@@ -70,6 +70,7 @@ func (r *reader) read(f File) Config {
 		LogLevel:       slog.LevelInfo,
 		WireGuard:      WireGuardAuto,
 		Memory:         MemoryAuto,
+		DHT:            DHTFull,
 		MaxNeighbours:  DefaultMaxNeighbours,
 		HelloInterval:  DefaultHelloInterval,
 		UpdateInterval: DefaultUpdateInterval,

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,17 +57,24 @@ func NewClient(path string) *Client {
 // Status asks for the whole state.
 func (c *Client) Status(ctx context.Context) (mesh.Status, error) {
 	var s mesh.Status
-	return s, c.call(ctx, http.MethodGet, "/v1/status", &s)
+	return s, c.call(ctx, http.MethodGet, "/v1/status", nil, &s)
 }
 
 // Reload makes the agent read its configuration again.
 func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
 	var r Reloaded
-	return r, c.call(ctx, http.MethodPost, "/v1/reload", &r)
+	return r, c.call(ctx, http.MethodPost, "/v1/reload", nil, &r)
 }
 
-func (c *Client) call(ctx context.Context, method, path string, into any) error {
-	r, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, nil)
+func (c *Client) call(ctx context.Context, method, path string, send, into any) error {
+	var text []byte
+	if send != nil {
+		var err error
+		if text, err = json.Marshal(send); err != nil {
+			return err
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, bytes.NewReader(text))
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type fake struct {
 	err     error
 	reloads atomic.Int32
 	wait    <-chan struct{} // Status waits for it
+	table   *fakeTable
 }
 
 func (f *fake) Status(ctx context.Context) (mesh.Status, error) {
@@ -48,6 +49,13 @@ func (f *fake) Status(ctx context.Context) (mesh.Status, error) {
 func (f *fake) Reload(context.Context) (config.Diff, error) {
 	f.reloads.Add(1)
 	return f.diff, f.err
+}
+
+func (f *fake) DHT() DHT {
+	if f.table == nil {
+		return nil
+	}
+	return f.table
 }
 
 func sample() mesh.Status {

@@ -5,6 +5,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,8 @@ type Agent interface {
 	Status(ctx context.Context) (mesh.Status, error)
 	// Reload reads the configuration again and applies it; on an error the old one stays.
 	Reload(ctx context.Context) (config.Diff, error)
+	// DHT returns the hash table; nil if it is switched off.
+	DHT() DHT
 }
 
 // Bounds of the server: whoever can open the socket is trusted, but may be a
@@ -36,6 +39,7 @@ const (
 	maxConnections = 32
 	maxHeader      = 8 << 10
 	maxBody        = 1 << 10
+	maxPut         = 8 << 10 // a value of 4 KiB in base64
 	requestTime    = 10 * time.Second
 	idleTime       = 30 * time.Second
 	closeTime      = 2 * time.Second
@@ -209,11 +213,9 @@ func Serve(ctx context.Context, l net.Listener, agent Agent, log *slog.Logger) e
 func Handler(agent Agent) http.Handler {
 	a := api{agent}
 	mux := http.NewServeMux()
-	mux.Handle("GET /v1/status", a.view(func(s mesh.Status) any { return s }))
-	mux.Handle("GET /v1/neighbours", a.view(func(s mesh.Status) any { return s.Neighbours }))
-	mux.Handle("GET /v1/routes", a.view(func(s mesh.Status) any { return s.Routes }))
-	mux.Handle("GET /v1/counters", a.view(func(s mesh.Status) any { return s.Counters }))
-	mux.HandleFunc("POST /v1/reload", a.reload)
+	for _, r := range resources {
+		mux.HandleFunc(r.method+" "+r.path, r.serve(a))
+	}
 	mux.HandleFunc("/", a.unknown)
 	timed := http.TimeoutHandler(limitBody(mux), requestTime, `{"code":"timeout","error":"the agent did not answer in time","hint":"is the machine overloaded?"}`)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -222,28 +224,52 @@ func Handler(agent Agent) http.Handler {
 	})
 }
 
+// resources are what the API has.
+var resources = []struct {
+	method, path string
+	serve        func(a api) http.HandlerFunc
+}{
+	{http.MethodGet, "/v1/status", view(func(s mesh.Status) any { return s })},
+	{http.MethodGet, "/v1/neighbours", view(func(s mesh.Status) any { return s.Neighbours })},
+	{http.MethodGet, "/v1/routes", view(func(s mesh.Status) any { return s.Routes })},
+	{http.MethodGet, "/v1/counters", view(func(s mesh.Status) any { return s.Counters })},
+	{http.MethodPost, "/v1/reload", func(a api) http.HandlerFunc { return a.reload }},
+	{http.MethodGet, "/v1/dht", func(a api) http.HandlerFunc { return a.dht(dhtStatus) }},
+	{http.MethodGet, "/v1/dht/get", func(a api) http.HandlerFunc { return a.dht(dhtGet) }},
+	{http.MethodPost, "/v1/dht/put", func(a api) http.HandlerFunc { return a.dht(dhtPut) }},
+	{http.MethodGet, "/v1/dht/lookup", func(a api) http.HandlerFunc { return a.dht(dhtLookup) }},
+}
+
+// limitBody reads the body before anything is done.
 func limitBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		limit := int64(maxBody)
+		if r.URL.Path == "/v1/dht/put" {
+			limit = maxPut
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+		if err != nil {
 			fail(w, http.StatusRequestEntityTooLarge, Error{Code: "too_large", Message: "request body is too large"})
 			return
 		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		next.ServeHTTP(w, r)
 	})
 }
 
 type api struct{ agent Agent }
 
-func (a api) view(of func(mesh.Status) any) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s, err := a.agent.Status(r.Context())
-		if err != nil {
-			fail(w, http.StatusServiceUnavailable, Error{Code: "unavailable", Message: err.Error(), Hint: "the agent is starting or stopping: try again"})
-			return
+func view(of func(mesh.Status) any) func(a api) http.HandlerFunc {
+	return func(a api) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			s, err := a.agent.Status(r.Context())
+			if err != nil {
+				fail(w, http.StatusServiceUnavailable, Error{Code: "unavailable", Message: err.Error(), Hint: "the agent is starting or stopping: try again"})
+				return
+			}
+			answer(w, http.StatusOK, of(withLists(s)))
 		}
-		answer(w, http.StatusOK, of(withLists(s)))
-	})
+	}
 }
 
 func (a api) reload(w http.ResponseWriter, r *http.Request) {
@@ -257,14 +283,10 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 
 // unknown is told apart from a wrong method by trying the other one.
 func (a api) unknown(w http.ResponseWriter, r *http.Request) {
-	for _, p := range []string{"/v1/status", "/v1/neighbours", "/v1/routes", "/v1/counters", "/v1/reload"} {
-		if r.URL.Path == p {
-			method := http.MethodGet
-			if p == "/v1/reload" {
-				method = http.MethodPost
-			}
-			w.Header().Set("Allow", method)
-			fail(w, http.StatusMethodNotAllowed, Error{Code: "bad_method", Message: "method not allowed", Hint: "use " + method})
+	for _, known := range resources {
+		if r.URL.Path == known.path {
+			w.Header().Set("Allow", known.method)
+			fail(w, http.StatusMethodNotAllowed, Error{Code: "bad_method", Message: "method not allowed", Hint: "use " + known.method})
 			return
 		}
 	}

@@ -44,6 +44,28 @@ func commands() []command {
 			example: "globalnet counters\nglobalnet counters --json",
 		},
 		{
+			name: "dht status", flags: "json config socket", run: dhtStatus,
+			summary: "Show this node's part of the distributed hash table.",
+			example: "globalnet dht status\nglobalnet dht status --json",
+		},
+		{
+			name: "dht get", args: "NODEID [NAME]", least: 1, most: 2, flags: "json path raw config socket", run: dhtGet,
+			summary: "Read what a node has published under a name; without a name, its node record.",
+			detail:  "The newest version that was found is verified and printed. The exit code is 1 if there is none.",
+			example: "globalnet dht get hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb\nglobalnet dht get hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb greeting --path",
+		},
+		{
+			name: "dht put", args: "NAME VALUE|-", least: 2, most: 2, flags: "json path config socket", run: dhtPut,
+			summary: "Publish a value of this node under a name.",
+			detail:  "It is signed by this node's key, and readable for who knows NodeID and name. It stays\npublished while the agent runs, and for an hour after. - reads the value from stdin.",
+			example: "globalnet dht put greeting hello\ndate | globalnet dht put greeting -",
+		},
+		{
+			name: "dht lookup", args: "NODEID|KEY", least: 1, most: 1, flags: "json path config socket", run: dhtLookup,
+			summary: "List the nodes closest to a node or a key of 64 hexadecimal digits.",
+			example: "globalnet dht lookup hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb --path\nglobalnet dht lookup 4f0c1e2d3b4a5968778695a4b3c2d1e00f1e2d3c4b5a69788796a5b4c3d2e1f0 --json",
+		},
+		{
 			name: "reload", flags: "json config socket", run: reload,
 			summary: "Make the agent read its configuration again.",
 			detail:  "Links that need not change stay up. What holds only after a restart is named.",

@@ -28,7 +28,8 @@ func runAgent(ctx context.Context, in *invocation) error {
 	level := new(slog.LevelVar)
 	level.Set(c.LogLevel)
 	log := slog.New(slog.NewTextHandler(in.stderr, &slog.HandlerOptions{Level: level}))
-	if smallMemory(c.Memory) {
+	small := smallMemory(c.Memory)
+	if small {
 		limitMemory()
 	}
 
@@ -42,7 +43,7 @@ func runAgent(ctx context.Context, in *invocation) error {
 		return err
 	}
 	defer k.Close()
-	a, err := agent.New(agent.Options{ConfigPath: in.configPath, Config: c, Log: log, Level: level, Kernel: k})
+	a, err := agent.New(agent.Options{ConfigPath: in.configPath, Config: c, Log: log, Level: level, Kernel: k, SmallMemory: small})
 	if err != nil {
 		return err
 	}

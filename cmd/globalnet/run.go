@@ -36,10 +36,12 @@ func (e configError) Unwrap() error { return e.error }
 
 // invocation is one run of one command.
 type invocation struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	args           []string // what is left after the flags
 
 	json       bool
+	path, raw  bool
 	configPath string
 	socket     string
 	identity   string
@@ -54,7 +56,7 @@ type command struct {
 	summary string
 	detail  string
 	example string
-	flags   string // which of the flags it has: any of "json config socket identity"
+	flags   string // which of the flags it has: any of "json path raw config socket identity"
 	run     func(ctx context.Context, in *invocation) error
 }
 
@@ -65,7 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "globalnet: %v\n", err)
 		return exitUsage
 	}
-	in := &invocation{stdout: stdout, stderr: stderr}
+	in := &invocation{stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	err = in.parse(cmd, rest)
 	if errors.Is(err, flag.ErrHelp) {
 		cmd.usage(stdout)
@@ -163,6 +165,12 @@ func (in *invocation) flagSet(c command) *flag.FlagSet {
 	fs.SetOutput(io.Discard)
 	if c.has("json") {
 		fs.BoolVar(&in.json, "json", false, "print JSON")
+	}
+	if c.has("path") {
+		fs.BoolVar(&in.path, "path", false, "show every node that was asked, in that order")
+	}
+	if c.has("raw") {
+		fs.BoolVar(&in.raw, "raw", false, "write the value as it is, unprintable characters included")
 	}
 	if c.has("config") {
 		fs.StringVar(&in.configPath, "config", "", "configuration `FILE` (default $GLOBALNET_CONFIG, then "+config.DefaultPath+")")

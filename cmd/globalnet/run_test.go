@@ -35,10 +35,13 @@ type fakeAgent struct {
 	status    mesh.Status
 	diff      config.Diff
 	reloadErr error
+	table     control.DHT
 }
 
 func (f *fakeAgent) Status(context.Context) (mesh.Status, error) { return f.status, nil }
 func (f *fakeAgent) Reload(context.Context) (config.Diff, error) { return f.diff, f.reloadErr }
+
+func (f *fakeAgent) DHT() control.DHT { return f.table }
 
 // start serves f and makes a configuration file that leads to it.
 func (f *fakeAgent) start(t *testing.T) {

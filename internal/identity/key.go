@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"globalnet/internal/blind"
 )
 
 // The key file is one line: keyHeader, then base64 of seed ‖ checksum.
@@ -64,6 +66,12 @@ func (i *Identity) NodeID() NodeID { return i.id }
 // signature made for one protocol message can never pass for another.
 func (i *Identity) Sign(context string, message []byte) []byte {
 	return ed25519.Sign(i.private(), signedForm(context, message))
+}
+
+// Blinded returns a key derived from the identity's, whose signatures say nothing of
+// the identity to whoever does not know it; see package blind.
+func (i *Identity) Blinded(f blind.Factor) *blind.PrivateKey {
+	return blind.NewPrivateKey(i.private(), f)
 }
 
 // String names the identity without its secret.
