@@ -85,7 +85,8 @@ dist/globalnet-386:    export GOARCH = 386
 $(TARGETS:%=dist/globalnet-%): export GOOS = linux
 $(TARGETS:%=dist/globalnet-%):
 	@mkdir -p dist
-	$(BUILD) $(COLD:%='-gcflags=%=-l') -o $@ ./cmd/globalnet
+	@echo "building $@"
+	@$(BUILD) $(COLD:%='-gcflags=%=-l') -o $@ ./cmd/globalnet
 
 sizes: ## print the size of each router binary against its budget (after build-all)
 	$(GO) run ./internal/sizes $(TARGETS:%=dist/globalnet-%)
