@@ -121,7 +121,7 @@ func (g *getOp) claim() (best *candidate) {
 // that are not responsible do not count: nobody brings them up to date.
 func (g *getOp) votes() (n int) {
 	for _, c := range g.look.asked {
-		if c.meta != nil && !c.bad && !c.meta.Cached && c.meta.Digest == g.digest {
+		if c.votes(g.digest) {
 			n++
 		}
 	}
@@ -129,6 +129,28 @@ func (g *getOp) votes() (n int) {
 		n++
 	}
 	return n
+}
+
+// votes tells whether a candidate counts for a version: it has it, and is one of the
+// k closest that we know of. Who held the record earlier may still have an old one.
+func (c *candidate) votes(digest wire.Digest) bool {
+	return c.meta != nil && !c.bad && !c.meta.Cached && c.meta.Digest == digest && c.lookup.among(c)
+}
+
+// among tells whether fewer than k candidates of its path that may answer are closer.
+func (l *lookup) among(c *candidate) bool {
+	n := 0
+	for _, x := range l.paths[c.path].list {
+		if x == c {
+			return true
+		}
+		if x.state != failed && x.state != lateState {
+			if n++; n == replicas {
+				return false
+			}
+		}
+	}
+	return false
 }
 
 // evaluate decides what is next after each answer.
@@ -183,7 +205,7 @@ func (g *getOp) pursue(c *candidate) {
 
 func (g *getOp) agreeing(with *candidate) (n int) {
 	for _, c := range g.look.asked {
-		if c.meta != nil && !c.bad && !c.meta.Cached && c.meta.Digest == with.meta.Digest {
+		if c.votes(with.meta.Digest) {
 			n++
 		}
 	}

@@ -195,9 +195,12 @@ func (d *DHT) SetReachable(now time.Time, addr netip.Addr, via string) {
 	if was {
 		return
 	}
-	if c.dead {
+	switch {
+	case c.dead:
 		d.exhume(c)
 		d.healed()
+	case d.reachable == 1 && len(d.publications) > 0:
+		d.healed() // what we published while alone is nowhere yet
 	}
 	if c.fails > 0 || c.alive == 0 {
 		c.alive = d.now

@@ -186,7 +186,10 @@ func (d *DHT) serveFind(a *asker, b wire.Find, token wire.Token) wire.Body {
 		limit = min(limit, amplification*a.length)
 	}
 	if e := d.lookupEntry(b.Key); e != nil {
-		f.Meta = &wire.Meta{Seq: e.seq, Digest: e.digest, TTL: d.remaining(e), Total: uint16(len(e.encoded)), Cached: e.cached}
+		f.Meta = &wire.Meta{
+			Seq: e.seq, Digest: e.digest, TTL: d.remaining(e), Total: uint16(len(e.encoded)),
+			Cached: e.cached || d.rank(&e.key, &d.self, replicas) >= replicas,
+		}
 		if a.proven && b.Value && e.seq > b.Have && wire.FoundSize(true, replicas, len(e.encoded)) <= limit {
 			f.Record = e.encoded
 		}
