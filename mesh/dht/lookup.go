@@ -165,17 +165,20 @@ func (l *lookup) step() {
 func (l *lookup) next(p *path) *candidate {
 	seen := 0
 	for _, c := range p.list {
-		if c.state == fresh && l.claimed[c.contact] != nil {
+		switch {
+		case c.state != fresh:
+		case l.claimed[c.contact] != nil:
 			c.state = taken
+		case c.contact.dead || l.d.complete() && !c.contact.reachable: // since it was entered
+			c.state = failed
 		}
 		switch c.state {
 		case fresh:
 			return c
 		case done, waiting, taken:
-			seen++
-		}
-		if seen >= l.width {
-			return nil
+			if seen++; seen >= l.width {
+				return nil
+			}
 		}
 	}
 	return nil
