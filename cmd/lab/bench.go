@@ -21,7 +21,7 @@ var benchCommand = &command{
 		var b strings.Builder
 		b.WriteString("Benchmarks:\n")
 		for _, x := range bench.All() {
-			fmt.Fprintf(&b, "  %-10s %s\n", x.Name, x.Summary)
+			fmt.Fprintf(&b, "  %-15s %s\n", x.Name, x.Summary)
 			for _, p := range x.Parts {
 				fmt.Fprintf(&b, "    %-13s %s\n", p.Name, p.Summary)
 			}
