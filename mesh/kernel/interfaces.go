@@ -47,7 +47,9 @@ func (k *Kernel) Interfaces(ctx context.Context) ([]mesh.Interface, error) {
 		out = append(out, mesh.Interface{
 			Index:     a.Index,
 			Name:      a.Name,
-			Up:        a.Flags&net.FlagUp != 0 && a.Flags&net.FlagRunning != 0,
+			// The kernel learns of a missing carrier late by RUNNING, of a Wi-Fi that has
+			// not joined late by LOWER_UP.
+			Up:        a.Flags&net.FlagUp != 0 && a.Flags&net.FlagRunning != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0,
 			Multicast: a.Flags&net.FlagMulticast != 0,
 			Loopback:  a.Flags&net.FlagLoopback != 0,
 			Radio:     a.Alias == RadioAlias || isRadio(a.Name, a.Index),
