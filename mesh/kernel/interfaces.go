@@ -45,8 +45,8 @@ func (k *Kernel) Interfaces(ctx context.Context) ([]mesh.Interface, error) {
 			continue
 		}
 		out = append(out, mesh.Interface{
-			Index:     a.Index,
-			Name:      a.Name,
+			Index: a.Index,
+			Name:  a.Name,
 			// The kernel learns of a missing carrier late by RUNNING, of a Wi-Fi that has
 			// not joined late by LOWER_UP.
 			Up:        a.Flags&net.FlagUp != 0 && a.Flags&net.FlagRunning != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0,
