@@ -323,7 +323,8 @@ func (n *Node) tryShortcut(now time.Time) {
 	if now.Before(n.shortcutAt) {
 		return
 	}
-	n.shortcutAt = now.Add(shortcutInterval + time.Duration(n.cfg.Rand.Int64N(int64(shortcutInterval))))
+	n.shortcutPause = min(max(2*n.shortcutPause, shortcutMin), shortcutMax)
+	n.shortcutAt = now.Add(n.shortcutPause + time.Duration(n.cfg.Rand.Int64N(int64(n.shortcutPause))))
 	internet := 0
 	direct := make(map[netip.Addr]bool)
 	for _, nb := range n.neighbours {
@@ -343,11 +344,20 @@ func (n *Node) tryShortcut(now time.Time) {
 	}
 	if len(far) > 0 {
 		a := far[n.cfg.Rand.IntN(len(far))]
-		n.dial(now, meshTarget(a), n.overMesh(a, identity.NodeID{}))
+		to := n.overMesh(a, identity.NodeID{})
+		to.WantPeers = true
+		n.dial(now, meshTarget(a), to)
 	}
 }
 
+// shortcutSoon lets shortcuts be tried soon: there is a new way to others.
+func (n *Node) shortcutSoon(now time.Time) {
+	n.shortcutPause = shortcutMin
+	n.shortcutAt = now.Add(shortcutMin)
+}
+
 const (
-	shortcutInterval = 15 * time.Second
-	shortcutMetric   = 1024 // the path crosses the internet at least once
+	shortcutMin    = time.Second // doubles with each try
+	shortcutMax    = time.Minute
+	shortcutMetric = 1024 // the path crosses the internet at least once
 )

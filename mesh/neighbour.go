@@ -217,6 +217,9 @@ func (n *Node) linkMade(now time.Time, est link.Established, conf LinkConfig, co
 		n.speaker.Probe(now, nb.ifname)
 	}
 	n.watch.next = now
+	if nb.class == link.Internet {
+		n.shortcutSoon(now)
+	}
 	n.log.Info("link made", "neighbour", nb.node.Short(), "ifname", nb.ifname,
 		"class", nb.class, "endpoint", est.Remote, "again", again)
 }

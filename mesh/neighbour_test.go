@@ -212,3 +212,16 @@ func TestSecretsDoNotPrint(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// A node without anything has nothing to do, and says so at any time.
+func TestHousekeepingOfALoneNode(t *testing.T) {
+	n := newTestNode(t, 4)
+	now := time.Now()
+	for range 1000 {
+		n.housekeep(now)
+		now = now.Add(time.Second)
+	}
+	if n.counters["dials"] != 0 {
+		t.Errorf("%d dials to nobody", n.counters["dials"])
+	}
+}

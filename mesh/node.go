@@ -88,6 +88,7 @@ type Node struct {
 	nextHousekeeping time.Time
 	watch            watch
 	shortcutAt       time.Time
+	shortcutPause    time.Duration
 
 	// children are the goroutines that the loop started; they end with childCtx.
 	children sync.WaitGroup

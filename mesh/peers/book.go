@@ -26,7 +26,7 @@ const (
 	maxEntries   = 1024
 	maxPerSource = 64 // entries that one node may tell us of
 
-	minBackoff   = 5 * time.Second
+	minBackoff   = time.Second
 	maxBackoff   = 30 * time.Minute
 	hopeless     = 8                // failures in a row that make us forget a node that never answered
 	dialTime     = 45 * time.Second // a dial that did not report by then is taken as lost
