@@ -192,8 +192,7 @@ func stop(t *testing.T, agents []*Agent) {
 			t.Errorf("%s: %v, %+v", a.Radio.Name, err, s)
 		}
 		begin := time.Now()
-		// Five seconds is what the agent promises; emulation is slow.
-		if err := a.Stop(15 * time.Second); err != nil {
+		if err := a.Stop(5 * time.Second); err != nil {
 			t.Errorf("%s: %v", a.Radio.Name, err)
 		}
 		measured(t, "stop of an agent", time.Since(begin).Seconds(), "s")
