@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -180,12 +179,6 @@ func (s *seen) find(match func(Sighting) bool) (Sighting, bool) {
 	return Sighting{}, false
 }
 
-func (s *seen) len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.list)
-}
-
 // wait waits for a sighting of tag.
 func (s *seen) wait(t testing.TB, tag Tag) Sighting {
 	t.Helper()
@@ -248,21 +241,6 @@ func (r *running) start(t testing.TB) {
 		}
 	})
 	t.Cleanup(r.stop)
-}
-
-// sender returns a socket that sends to the group as a stranger on the segment would.
-func (st *station) sender() (*net.UDPConn, netip.AddrPort) {
-	st.t.Helper()
-	var c *net.UDPConn
-	err := st.ns.Do(func() (err error) {
-		c, err = net.ListenUDP("udp6", &net.UDPAddr{IP: st.ll.WithZone("").AsSlice(), Zone: "w0"})
-		return err
-	})
-	if err != nil {
-		st.t.Fatal(err)
-	}
-	st.t.Cleanup(func() { c.Close() })
-	return c, netip.AddrPortFrom(group6.WithZone(fmt.Sprint(st.index)), mdnsPort)
 }
 
 func eventually(t testing.TB, what string, f func() bool) {

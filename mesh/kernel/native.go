@@ -168,14 +168,6 @@ func clamp(private mesh.Secret) wgtypes.Key {
 	return wgtypes.Key(private)
 }
 
-// clamped is the key as the kernel keeps it (RFC 7748 section 5). One that differs
-// would be set anew each time, and that ends all sessions.
-func clamped(s mesh.Secret) wgtypes.Key {
-	s[0] &= 248
-	s[31] = s[31]&127 | 64
-	return wgtypes.Key(s)
-}
-
 // setPeer makes l's peer the only one. A peer that stays keeps its session; see
 // wgConfig.peer on why only the side that begins is told the endpoint.
 func (c *wgControl) setPeer(n *nativeLink, dev *wgtypes.Device, l mesh.LinkConfig) error {

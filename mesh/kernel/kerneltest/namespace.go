@@ -43,20 +43,20 @@ func Intercept() {
 	os.Exit(0)
 }
 
-// unavailable says why there are no namespaces; nil if there are.
-var unavailable = errors.New("kerneltest.Main was not called")
+// errUnavailable says why there are no namespaces; nil if there are.
+var errUnavailable = errors.New("kerneltest.Main was not called")
 
 // Main is TestMain: it runs the tests again inside a user and network namespace.
 // Where the kernel forbids that, tests that call Require skip or fail.
 func Main(m *testing.M) {
 	Intercept()
 	if os.Getenv(roleEnv) == "inside" {
-		unavailable = nil
+		errUnavailable = nil
 		os.Exit(m.Run())
 	}
 	code, err := Reexec()
 	if err != nil {
-		unavailable = err
+		errUnavailable = err
 		os.Exit(m.Run())
 	}
 	os.Exit(code)
@@ -127,11 +127,11 @@ func NativeWireGuard(t testing.TB) bool {
 // LAB=required in the environment it fails instead.
 func Require(t testing.TB) {
 	t.Helper()
-	if unavailable == nil {
+	if errUnavailable == nil {
 		return
 	}
 	if os.Getenv("LAB") == "required" {
-		t.Fatal(unavailable)
+		t.Fatal(errUnavailable)
 	}
-	t.Skip(unavailable)
+	t.Skip(errUnavailable)
 }
