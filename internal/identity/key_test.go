@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"globalnet/internal/blind"
 )
 
 func TestLoadOrCreate(t *testing.T) {
@@ -369,4 +371,25 @@ func FuzzNodeIDFromCertificates(f *testing.F) {
 			t.Fatalf("%v, %v", id, err)
 		}
 	})
+}
+
+// A blinded key signs for what readers derive from the NodeID, and is not the node's.
+func TestBlinded(t *testing.T) {
+	id, err := FromSeed(bytes.Repeat([]byte{1}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := id.NodeID()
+	f := blind.PeriodFactor(node[:], []byte("x"), 0, 0)
+	public, err := blind.PublicKey(node[:], f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := id.Blinded(f)
+	if !public.Equal(k.Public()) || bytes.Equal(public, node[:]) {
+		t.Errorf("public key %x, want %x", k.Public(), public)
+	}
+	if !ed25519.Verify(public, []byte("m"), k.Sign([]byte("m"))) {
+		t.Error("the signature does not hold")
+	}
 }
