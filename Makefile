@@ -16,7 +16,7 @@ TARGETS  := mips mipsle arm5 arm6 arm7 arm64 amd64 386
 export GOFLAGS ?= -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz lab interop cover bench compare build-all sizes vm check clean \
+.PHONY: help build run test race lint fuzz lab interop cover bench compare build-all sizes vm-test check clean \
 	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
 
 help: ## list the targets
@@ -91,8 +91,8 @@ $(TARGETS:%=dist/globalnet-%):
 sizes: ## print the size of each router binary against its budget (after build-all)
 	$(GO) run ./internal/sizes $(TARGETS:%=dist/globalnet-%)
 
-vm: ## laboratories in virtual machines (not there yet)
-	@echo "make vm: the virtual machines come with the OpenWrt image" >&2; exit 1
+vm-test: ## test kernel WireGuard and simulated Wi-Fi in a virtual machine (docs/lab-vm.md)
+	LAB_VM=1 $(GO) test -tags $(TAGS) -count 1 -timeout 40m -v ./lab/vm
 
 check: ## what continuous integration runs
 	.ci/run
