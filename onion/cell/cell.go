@@ -47,8 +47,7 @@ const (
 	Create                     // control: handshake type (1) ‖ request
 	Created                    // control: handshake type (1) ‖ reply
 	Destroy                    // control: reason (1)
-	Netinfo                    // control: the first cell each way
-	lastCommand = Netinfo
+	lastCommand = Destroy
 )
 
 // Control reports whether the channel seals the body.
@@ -96,7 +95,7 @@ func ParseHeader(b []byte) (Header, error) {
 		return Header{}, fmt.Errorf("cell of unknown command %d", h.Command)
 	case h.Flags&^knownFlags != 0:
 		return Header{}, fmt.Errorf("cell with unknown flags %#x", h.Flags)
-	case (h.Circ == 0) != (h.Command == Padding || h.Command == Netinfo):
+	case (h.Circ == 0) != (h.Command == Padding):
 		return Header{}, fmt.Errorf("cell of command %d on circuit %d", h.Command, h.Circ)
 	case h.Command.Control() && h.Flags&^Small != 0:
 		return Header{}, fmt.Errorf("control cell with flags %#x", h.Flags)

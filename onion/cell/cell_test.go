@@ -50,11 +50,10 @@ func TestHeader(t *testing.T) {
 	}
 	bad := map[string][]byte{
 		"truncated":                 {0, 0, 0, 1, 1},
-		"unknown command":           {0, 0, 0, 1, 6, 0},
+		"unknown command":           {0, 0, 0, 1, 5, 0},
 		"unknown flag":              {0, 0, 0, 1, 1, 8},
 		"relay on no circuit":       {0, 0, 0, 0, 1, 0},
 		"padding on a circuit":      {0, 0, 0, 1, 0, 0},
-		"netinfo on a circuit":      {0, 0, 0, 1, 5, 0},
 		"create on no circuit":      {0, 0, 0, 0, 2, 0},
 		"congestion of a control":   {0, 0, 0, 1, 2, 2},
 		"ratchet in a control cell": {0, 0, 0, 1, 4, 5},
