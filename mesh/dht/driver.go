@@ -81,8 +81,10 @@ func (n *Node) Run(ctx context.Context, conn PacketConn) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	ending := ctx.Done()
-	for !n.handed {
-		n.carryOut(conn)
+	for {
+		if n.carryOut(conn); n.handed {
+			return nil
+		}
 		n.arm(timer)
 		select {
 		case p := <-packets:
@@ -102,8 +104,6 @@ func (n *Node) Run(ctx context.Context, conn PacketConn) error {
 			n.dht.Shutdown(time.Now())
 		}
 	}
-	n.carryOut(conn)
-	return nil
 }
 
 // arm sets the timer to when the DHT is due.

@@ -160,6 +160,27 @@ func TestNodeSurvivesImpatience(t *testing.T) {
 	})
 }
 
+// A node that has nobody to hand anything on to ends at once.
+func TestLoneNodeEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hub{conns: make(map[netip.Addr]*conn)}
+		self := dhttest.New(3).RandomAddr()
+		n := dht.NewNode(dht.Config{Self: self, Rand: rand.New(rand.NewChaCha8([32]byte{}))}, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- n.Run(ctx, h.conn(self)) }()
+		time.Sleep(time.Minute)
+		cancel()
+		begin := time.Now()
+		if err := <-ended; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
 // The driver runs on a real socket: here two on ::1 cannot be, their addresses are no
 // mesh addresses, but packets of strangers are refused and the node ends.
 func TestNodeOnSocket(t *testing.T) {
