@@ -89,7 +89,6 @@ func (n *Node) sendPacket(e babel.SendPacket) {
 
 // farewell tells the neighbours that we go, so that they need not find out.
 func (n *Node) farewell(now time.Time) {
-	n.speaker.Withdraw(now, hostPrefix(n.id.Address()))
-	n.speaker.HandleTimeout(now)
+	n.speaker.Farewell(now)
 	n.carryOut(now)
 }

@@ -202,3 +202,23 @@ func TestLinkMovesAmongInterfaces(t *testing.T) {
 	})
 	allReach(t, l)
 }
+
+//	a ~ b ~ c     b is told to end; a and c go by d at once
+//	 \     /
+//	  ~ d ~
+func TestEndIsAnnounced(t *testing.T) {
+	l := start(t, "router a b c d\nradio a b c\nradio a d loss=5%\nradio d c loss=5%")
+	allReach(t, l)
+	must(t, l.Node("b").Terminate(5*time.Second))
+	eventually(t, "nobody has a route by b", func() bool {
+		id, err := l.Node("b").ID()
+		must(t, err)
+		for _, r := range status(t, l, "a").Routes {
+			if r.Selected && r.Neighbour == id.String() {
+				return false
+			}
+		}
+		return true
+	})
+	reach(t, l, "a", "c", "d")
+}

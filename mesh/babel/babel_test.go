@@ -246,6 +246,28 @@ func TestWithdraw(t *testing.T) {
 	}
 }
 
+// Who says farewell retracts everything at once, its own and what it forwards;
+// the receiver drops all routes of that neighbour and of no other.
+func TestFarewell(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	b.receive("a", alice, update(7, 10, 100))
+	b.take()
+	b.s.Farewell(b.now)
+	b.drain()
+	said := b.take()
+	for _, ifname := range []string{"a", "b"} {
+		us := sent[wire.Update](t, said, ifname)
+		if len(us) != 1 || us[0].Prefix.IsValid() || us[0].Metric != infinity {
+			t.Errorf("on %s updates %+v", ifname, us)
+		}
+	}
+	b.receive("a", alice, wire.Update{Interval: 1600, Metric: infinity})
+	if got := happened[RouteRetracted](b.take()); len(got) != 1 {
+		t.Errorf("after the neighbour's farewell retracted %v", got)
+	}
+}
+
 func TestRemoveInterface(t *testing.T) {
 	b := newBench(t, Config{})
 	b.both()

@@ -174,6 +174,18 @@ func (s *Speaker) Withdraw(now time.Time, p netip.Prefix) {
 	s.settle()
 }
 
+// Farewell retracts all that we announced, on every interface: we are about to
+// end, and the neighbours need not find that out. RFC 8966 section 4.6.9, AE 0.
+func (s *Speaker) Farewell(now time.Time) {
+	s.begin(now)
+	for _, f := range s.ifaces {
+		b := f.builder()
+		b.Add(wire.Update{Interval: toCentis(f.dumpEvery), Metric: infinity})
+		s.sendMulticast(f, b)
+	}
+	s.settle()
+}
+
 // LinkDown says that an interface lost its carrier or its path: nobody is reached
 // through it until it is heard again.
 func (s *Speaker) LinkDown(now time.Time, ifname string) {
