@@ -240,6 +240,29 @@ func ParseExtend(b []byte) (Extend, error) {
 	return Extend{[32]byte(b), b[32], b[33:]}, nil
 }
 
+// HandshakeHybrid is the handshake of onion/ntor.
+const HandshakeHybrid = 1
+
+// CreateParams is what a client asks of a relay, inside the handshake.
+type CreateParams struct {
+	Suite uint8
+}
+
+const paramsVersion = 1
+
+// AppendCreateParams appends version (1) ‖ suite (1).
+func AppendCreateParams(dst []byte, p CreateParams) []byte {
+	return append(dst, paramsVersion, p.Suite)
+}
+
+// ParseCreateParams reads what AppendCreateParams wrote. Later versions may add bytes.
+func ParseCreateParams(b []byte) (CreateParams, error) {
+	if len(b) < 2 || b[0] == 0 {
+		return CreateParams{}, fmt.Errorf("%w: parameters of %d bytes", ErrMessage, len(b))
+	}
+	return CreateParams{Suite: b[1]}, nil
+}
+
 // ParseReason reads the one byte of MsgExtendFailed and of a Destroy cell.
 func ParseReason(b []byte) (Reason, error) {
 	if len(b) != 1 {

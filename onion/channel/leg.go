@@ -13,7 +13,7 @@ import (
 
 // MaxQueue is how many cells may wait for one circuit and direction. A sender's
 // window is never larger, so only who breaks the rules meets it.
-const MaxQueue = 2048
+const MaxQueue = 4096
 
 // ErrFull means that a circuit's queue is full; the circuit should die of it.
 var ErrFull = errors.New("queue of the circuit is full")

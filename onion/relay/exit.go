@@ -1,0 +1,131 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"globalnet/onion/cell"
+	"globalnet/onion/stream"
+)
+
+const (
+	connectTimeout = 20 * time.Second
+
+	// Streams that a circuit may begin at once, and how many a second afterwards.
+	beginBurst = 4000
+	beginRate  = 4000
+)
+
+// Error is a refusal of an Exit that the client is told.
+type Error struct{ Reason cell.EndReason }
+
+func (e *Error) Error() string { return "exit: " + e.Reason.String() }
+
+// endReason translates the error of a connection.
+func endReason(err error) cell.EndReason {
+	var told *Error
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &told):
+		return told.Reason
+	case errors.As(err, &dns):
+		return cell.EndResolve
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return cell.EndRefused
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		return cell.EndUnreachable
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		return cell.EndTimeout
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return cell.EndReset
+	}
+	return cell.EndMisc
+}
+
+// accept takes a stream that the client opens, on the reader's goroutine.
+func (c *circuit) accept(s *stream.Stream, m cell.Begin) {
+	c.mu.Lock()
+	ok := !c.extending && !c.passing && c.takeBegin()
+	c.mu.Unlock()
+	switch {
+	case c.r.cfg.Exit == nil:
+		s.CloseWith(cell.EndPolicy)
+	case !ok || !c.r.start(func(ctx context.Context) { c.r.serve(ctx, s, m.Target) }):
+		s.CloseWith(cell.EndResource)
+	}
+}
+
+func (c *circuit) takeBegin() bool {
+	now := time.Now()
+	if c.begins.at.IsZero() {
+		c.begins = bucket{beginBurst, now}
+	}
+	return c.begins.take(now, beginRate, beginBurst)
+}
+
+// serve connects a stream and carries its bytes until both ways are closed.
+func (r *Relay) serve(ctx context.Context, s *stream.Stream, target cell.Target) {
+	r.stats.streams.Add(1)
+	defer r.stats.streams.Add(-1)
+	stop := context.AfterFunc(ctx, func() { s.CloseWith(cell.EndCircuit) })
+	defer stop()
+	connectCtx, cancel := context.WithTimeout(ctx, connectTimeout)
+	s.AfterEnd(cancel)
+	conn, err := r.cfg.Exit.Connect(connectCtx, target)
+	cancel()
+	if err != nil {
+		s.CloseWith(endReason(err))
+		return
+	}
+	defer conn.Close()
+	var addr netip.Addr
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		addr = a.AddrPort().Addr().Unmap().WithZone("")
+	}
+	if s.Accepted(addr) != nil {
+		return
+	}
+	outward := make(chan struct{}) // closed when all that the client sent is written
+	s.AfterEnd(func() {
+		if end := (*stream.EndError)(nil); !errors.As(s.Err(), &end) || end.Reason != cell.EndDone {
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				tcp.SetLinger(0) // a reset: what came so far is not all
+			}
+			conn.Close()
+			return
+		}
+		select {
+		case <-outward:
+			conn.Close()
+		default:
+		}
+	})
+	started := r.start(func(context.Context) {
+		_, err := s.WriteTo(conn)
+		if err != nil {
+			s.CloseWith(endReason(err))
+		} else if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			half.CloseWrite()
+		}
+		close(outward)
+		if s.Err() != nil {
+			conn.Close()
+		}
+	})
+	if !started {
+		s.CloseWith(cell.EndCircuit)
+		return
+	}
+	if _, err = io.Copy(s, conn); err != nil && !errors.Is(err, net.ErrClosed) {
+		s.CloseWith(endReason(err))
+	} else {
+		s.CloseWrite()
+	}
+	<-outward
+}

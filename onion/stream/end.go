@@ -1,0 +1,376 @@
+// Package stream is one end of a circuit: it packs relay messages into cells,
+// holds to the windows of the circuit and of its streams, and gives streams as
+// net.Conn. Client and last hop have the same end; they differ in the Sender.
+//
+// Cells are handed in by the circuit's reader, which must not be blocked; streams
+// are used from any goroutine. docs/protocols/onion.md has the messages.
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"globalnet/onion/cell"
+	"globalnet/onion/channel"
+	"globalnet/onion/layer"
+)
+
+const (
+	// MaxStreams bounds the streams of a circuit.
+	MaxStreams = 2048
+
+	creditSoon    = 32 // cells after which a credit goes out at once; creditEvery when idle
+	ratchetPeriod = 60 * time.Second
+	burst         = 16 // cells that a stream sends before another has its turn
+)
+
+// Errors of an End.
+var (
+	ErrTooMany  = errors.New("too many streams on the circuit")
+	errProtocol = errors.New("the other end of the circuit broke the protocol")
+)
+
+// Sender is how an End sends. The calls come one after the other.
+type Sender interface {
+	// Payload returns the place of the messages in a cell of that size; it begins at
+	// the same byte for all sizes.
+	Payload(b *layer.Buffer, size int) []byte
+	// Send seals b and queues it; it owns b. The tag is what the other end will see.
+	Send(b *layer.Buffer, size int, step bool) (tag [cell.TagSize]byte, err error)
+	// Flush makes sure that what is queued is written.
+	Flush()
+}
+
+// Config is what an End needs.
+type Config struct {
+	Sender Sender
+	// Accept takes a stream that the other end opens, on the reader's goroutine; it
+	// must not block. Nil: streams are refused.
+	Accept func(s *Stream, m cell.Begin)
+	// Message takes messages of the circuit: Extend and its answers. An error
+	// breaks the circuit. Nil: they break it.
+	Message func(m cell.Message) error
+	// MaxWindow bounds what may wait to be read on a stream, in bytes. 0: 4 MiB.
+	MaxWindow int
+}
+
+// End is one end of a circuit.
+type End struct {
+	cfg   Config
+	parts cell.Assembler // the reader's
+	seen  receipts       // the reader's
+
+	mu      sync.Mutex
+	streams map[uint16]*Stream
+	nextID  uint16
+	closed  bool
+
+	// out is held while cells are made. It is never taken with mu held.
+	out struct {
+		sync.Mutex
+		b       *layer.Buffer // the cell being filled; nil if there is none
+		used    int
+		flow    congestion
+		waiters []*Stream // for room in flow, in turn
+		stepped time.Time
+		err     error
+	}
+}
+
+// New returns an End.
+func New(cfg Config) *End {
+	if cfg.MaxWindow == 0 {
+		cfg.MaxWindow = 4 << 20
+	}
+	e := &End{cfg: cfg, streams: make(map[uint16]*Stream)}
+	e.out.flow = newCongestion()
+	e.out.stepped = time.Now()
+	return e
+}
+
+// HandlePayload takes the messages of a cell that has arrived. An error means
+// that the circuit must be destroyed.
+func (e *End) HandlePayload(payload []byte, tag [cell.TagSize]byte, congested bool) error {
+	e.seen.onCell(tag, congested, time.Now)
+	if err := e.parts.Feed(payload, e.handle); err != nil {
+		return err
+	}
+	return e.credit(creditSoon)
+}
+
+// HandleIdle says that no more cells are there: answers go out now.
+func (e *End) HandleIdle() {
+	e.credit(creditEvery)
+	e.out.Lock()
+	defer e.out.Unlock()
+	e.flush()
+}
+
+// credit tells the other end what has arrived, if that is enough cells.
+func (e *End) credit(cells uint32) error {
+	m, ok := e.seen.due(cells, time.Now)
+	if !ok {
+		return nil
+	}
+	e.out.Lock()
+	defer e.out.Unlock()
+	return e.add(cell.MsgCredit, 0, cell.AppendCredit(make([]byte, 0, 32), m))
+}
+
+func (e *End) handle(m cell.Message) error {
+	switch m.Command {
+	case cell.MsgCredit:
+		c, err := cell.ParseCredit(m.Body)
+		if err != nil {
+			return err
+		}
+		return e.onCredit(c)
+	case cell.MsgExtend, cell.MsgExtended, cell.MsgExtendFailed:
+		if e.cfg.Message == nil {
+			return fmt.Errorf("%w: message %d", errProtocol, m.Command)
+		}
+		return e.cfg.Message(m)
+	case cell.MsgBegin:
+		return e.onBegin(m)
+	}
+	s := e.stream(m.Stream)
+	if s == nil {
+		return nil // it was closed while the message was under way
+	}
+	return s.handle(m)
+}
+
+func (e *End) onCredit(m cell.Credit) error {
+	e.out.Lock()
+	defer e.out.Unlock()
+	if err := e.out.flow.onCredit(time.Now(), m); err != nil {
+		return err
+	}
+	e.nextWaiter()
+	return nil
+}
+
+// nextWaiter lets the next stream send, if there is room. Called with out held.
+func (e *End) nextWaiter() {
+	if len(e.out.waiters) == 0 || e.out.flow.room() <= 0 {
+		return
+	}
+	s := e.out.waiters[0]
+	e.out.waiters = e.out.waiters[:copy(e.out.waiters, e.out.waiters[1:])]
+	s.waiting, s.turn = false, true
+	signal(s.writable)
+}
+
+func (e *End) onBegin(m cell.Message) error {
+	b, err := cell.ParseBegin(m.Body)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	_, used := e.streams[m.Stream]
+	full := len(e.streams) >= MaxStreams
+	var s *Stream
+	if e.cfg.Accept != nil && !used && !full && !e.closed {
+		s = newStream(e, m.Stream, acceptWindow)
+		s.sendWindow = int64(b.Window)
+		e.streams[m.Stream] = s
+	}
+	e.mu.Unlock()
+	switch {
+	case used:
+		return fmt.Errorf("%w: stream %d begun twice", errProtocol, m.Stream)
+	case s == nil:
+		e.out.Lock()
+		defer e.out.Unlock()
+		return e.add(cell.MsgEnd, m.Stream, []byte{byte(cell.EndResource)})
+	}
+	e.cfg.Accept(s, b)
+	return nil
+}
+
+// Open begins a stream. What it returns can be used at once: early data travels
+// in the same cell, and later data need not wait for the other side's consent.
+func (e *End) Open(target cell.Target, early []byte) (*Stream, error) {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil, &EndError{cell.EndCircuit}
+	}
+	if len(e.streams) >= MaxStreams {
+		e.mu.Unlock()
+		return nil, ErrTooMany
+	}
+	for {
+		e.nextID++
+		if _, used := e.streams[e.nextID]; !used && e.nextID != 0 {
+			break
+		}
+	}
+	s := newStream(e, e.nextID, openWindow)
+	s.sendWindow = acceptWindow
+	e.streams[s.id] = s
+	e.mu.Unlock()
+
+	body := cell.AppendBegin(nil, cell.Begin{Window: openWindow, Target: target})
+	e.out.Lock()
+	err := e.add(cell.MsgBegin, s.id, body)
+	if err == nil && len(early) == 0 {
+		err = e.flush()
+	}
+	e.out.Unlock()
+	if err == nil && len(early) > 0 {
+		_, err = s.Write(early)
+	}
+	if err != nil {
+		s.finish(cell.EndCircuit)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Streams returns how many streams there are.
+func (e *End) Streams() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.streams)
+}
+
+// RTT returns the last and the shortest round trip to the other end; 0 where
+// nothing was measured yet.
+func (e *End) RTT() (last, shortest time.Duration) {
+	e.out.Lock()
+	defer e.out.Unlock()
+	return e.out.flow.rtt, e.out.flow.shortestEver()
+}
+
+// Send sends a message of the circuit at once.
+func (e *End) Send(m cell.Message) error {
+	e.out.Lock()
+	defer e.out.Unlock()
+	err := e.add(m.Command, m.Stream, m.Body)
+	if err == nil {
+		err = e.flush()
+	}
+	return err
+}
+
+// Close ends all streams: the circuit is gone.
+func (e *End) Close() {
+	e.mu.Lock()
+	e.closed = true
+	streams := make([]*Stream, 0, len(e.streams))
+	for _, s := range e.streams {
+		streams = append(streams, s)
+	}
+	e.mu.Unlock()
+	e.out.Lock()
+	if e.out.err == nil {
+		e.out.err = &EndError{cell.EndCircuit}
+	}
+	if e.out.b != nil {
+		channel.Release(e.out.b)
+		e.out.b = nil
+	}
+	e.out.waiters = nil
+	e.out.Unlock()
+	for _, s := range streams {
+		s.finish(cell.EndCircuit)
+	}
+}
+
+func (e *End) stream(id uint16) *Stream {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.streams[id]
+}
+
+func (e *End) forget(s *Stream) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.streams[s.id] == s {
+		delete(e.streams, s.id)
+	}
+}
+
+// add puts a message into the cell being filled; an Extend may need two. Called
+// with out held, as are the following.
+func (e *End) add(c cell.MessageCommand, stream uint16, body []byte) error {
+	if e.out.err != nil {
+		return e.out.err
+	}
+	const large = cell.LargeBody
+	need := cell.MessageHeader + len(body)
+	if free := e.free(); free < need && c != cell.MsgExtend || free < cell.MessageHeader {
+		if err := e.flush(); err != nil {
+			return err
+		}
+	}
+	place := e.place()
+	head := cell.AppendMessageHeader(place[:e.out.used], c, stream, len(body))
+	e.out.used = len(head)
+	for {
+		n := copy(place[e.out.used:], body)
+		e.out.used += n
+		if body = body[n:]; len(body) == 0 {
+			return nil
+		}
+		if err := e.seal(large); err != nil {
+			return err
+		}
+		place = e.place()
+	}
+}
+
+// place returns the payload of the cell being filled, taken as a large one.
+func (e *End) place() []byte {
+	if e.out.b == nil {
+		e.out.b, e.out.used = channel.NewBuffer(), 0
+	}
+	return e.cfg.Sender.Payload(e.out.b, cell.LargeBody)
+}
+
+// free returns how many bytes the cell being filled has left.
+func (e *End) free() int { return len(e.place()) - e.out.used }
+
+// flush sends the cell being filled, if there is one, and what is queued.
+func (e *End) flush() error {
+	if e.out.err != nil {
+		return e.out.err
+	}
+	if e.out.b != nil && e.out.used > 0 {
+		size := cell.LargeBody
+		if e.out.used <= len(e.cfg.Sender.Payload(e.out.b, cell.SmallBody)) {
+			size = cell.SmallBody
+		}
+		if err := e.seal(size); err != nil {
+			return err
+		}
+	}
+	e.cfg.Sender.Flush()
+	return nil
+}
+
+// seal sends the cell being filled.
+func (e *End) seal(size int) error {
+	if e.out.flow.unanswered() > mostUnanswered {
+		e.out.err = fmt.Errorf("%w: it acknowledges nothing", errProtocol)
+		return e.out.err
+	}
+	b := e.out.b
+	e.out.b = nil
+	clear(e.cfg.Sender.Payload(b, size)[e.out.used:])
+	now := time.Now()
+	step := now.Sub(e.out.stepped) > ratchetPeriod
+	if step {
+		e.out.stepped = now
+	}
+	tag, err := e.cfg.Sender.Send(b, size, step)
+	if err != nil {
+		e.out.err = err
+		return err
+	}
+	e.out.flow.onSent(now, tag)
+	return nil
+}
