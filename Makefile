@@ -63,8 +63,10 @@ cover: ## show the coverage of each function, and the sum
 bench: build ## measure the mesh, one JSON object
 	bin/lab bench mesh -json
 
-compare: build ## measure beside babeld and yggdrasil
+compare: build ## measure beside babeld and yggdrasil, and the hash table beside anacrolix/dht
+	cd lab/peers/anacrolix && $(GO) build -o ../../../bin/dht-anacrolix .
 	bin/lab bench compare
+	bin/lab bench compare-dht
 
 build-all: $(TARGETS:%=dist/globalnet-%) ## cross-compile the router binary for all architectures
 

@@ -127,7 +127,22 @@ func compareTCP(ctx context.Context, e Env) ([]Result, error) {
 
 // compareTable prints one line a metric and one column a program, as Markdown.
 func compareTable(r Report, w io.Writer) {
-	columns := []string{peers.GlobalNet{}.Name(), peers.Babeld{}.Name(), peers.Yggdrasil{}.Name()}
+	markdown(r, w, []string{peers.GlobalNet{}.Name(), peers.Babeld{}.Name(), peers.Yggdrasil{}.Name()})
+	fmt.Fprint(w, `
+All programs ran in the same namespaces over the same wires, with their default
+intervals, and were measured from outside in the same way. What differs:
+- GlobalNet encrypts each link (WireGuard in user space) and authenticates each
+  neighbour; a start includes discovery, TLS, ICE and the WireGuard handshake.
+- babeld runs directly on the wires and encrypts and authenticates nothing; it
+  announces one IPv6 address a router, as GlobalNet does. Its traffic is forwarded
+  by the kernel as it is, so its TCP rate would say nothing.
+- yggdrasil encrypts links (TLS) and from end to end. It has no Babel; compare
+  what it sends on its wires. Its TUN takes packets of 65535 bytes.
+`)
+}
+
+// markdown prints the table itself.
+func markdown(r Report, w io.Writer, columns []string) {
 	type line struct{ metric, unit string }
 	var lines []line
 	values := map[line]map[string]float64{}
@@ -144,10 +159,12 @@ func compareTable(r Report, w io.Writer) {
 		values[l][x.Metric[at+len(separator):]] = x.Value
 	}
 	fmt.Fprintf(w, "%s\n\n| %-56s | %-6s |", r.Machine, "", "unit")
+	ruler := ""
 	for _, c := range columns {
 		fmt.Fprintf(w, " %9s |", c)
+		ruler += strings.Repeat("-", max(len(c), 9)+1) + ":|"
 	}
-	fmt.Fprintf(w, "\n|%s|%s|%s\n", strings.Repeat("-", 58), strings.Repeat("-", 8), strings.Repeat("----------:|", len(columns)))
+	fmt.Fprintf(w, "\n|%s|%s|%s\n", strings.Repeat("-", 58), strings.Repeat("-", 8), ruler)
 	for _, l := range lines {
 		fmt.Fprintf(w, "| %-56s | %-6s |", l.metric, l.unit)
 		for _, c := range columns {
@@ -155,21 +172,10 @@ func compareTable(r Report, w io.Writer) {
 			if v, ok := values[l][c]; ok {
 				cell = number(v)
 			}
-			fmt.Fprintf(w, " %9s |", cell)
+			fmt.Fprintf(w, " %*s |", max(len(c), 9), cell)
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprint(w, `
-All programs ran in the same namespaces over the same wires, with their default
-intervals, and were measured from outside in the same way. What differs:
-- GlobalNet encrypts each link (WireGuard in user space) and authenticates each
-  neighbour; a start includes discovery, TLS, ICE and the WireGuard handshake.
-- babeld runs directly on the wires and encrypts and authenticates nothing; it
-  announces one IPv6 address a router, as GlobalNet does. Its traffic is forwarded
-  by the kernel as it is, so its TCP rate would say nothing.
-- yggdrasil encrypts links (TLS) and from end to end. It has no Babel; compare
-  what it sends on its wires. Its TUN takes packets of 65535 bytes.
-`)
 }
 
 // number prints three digits that count, without an exponent.

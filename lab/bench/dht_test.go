@@ -48,3 +48,14 @@ func TestDHTBenchesAreThere(t *testing.T) {
 		}
 	}
 }
+
+func TestCompareDHTTable(t *testing.T) {
+	r := dhtsim.Result{Phases: []dhtsim.Phase{{Name: dhtsim.GetKilled, Ops: 50, OK: 49, Stale: 1, P50: 2 * time.Second, Requests: 30}}, BytesPerNode: 2e5}
+	var out strings.Builder
+	compareDHTTable(Report{Machine: "m", Results: append(comparedDHT(oursIterative, dhtsim.Result{}), comparedDHT(anacrolix, r)...)}, &out)
+	for _, want := range []string{"died, right", " 98.0 |", "died, stale", " 2000 |", " 30.0 |", " 0.200 |", "anacrolix/dht |", " - |"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+}
