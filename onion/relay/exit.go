@@ -18,8 +18,8 @@ const (
 	connectTimeout = 20 * time.Second
 
 	// Streams that a circuit may begin at once, and how many a second afterwards.
-	beginBurst = 4000
-	beginRate  = 4000
+	beginBurst = 10000
+	beginRate  = 10000
 )
 
 // Error is a refusal of an Exit that the client is told.
