@@ -31,7 +31,7 @@ run: build ## start a neighbourhood of five routers and watch it (ONCE=1: end wh
 	bin/lab run $(if $(ONCE),--once) $(if $(NAME),--name $(NAME)) $(FILE)
 
 test: ## run the tests (LAB=required: fail where a privilege is missing)
-	$(GO) test -tags $(TAGS) $(PKG)
+	$(GO) test -timeout 20m -tags $(TAGS) $(PKG)
 
 race: ## run the tests with the race detector (needs a C compiler for the detector)
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(PKG)
@@ -50,10 +50,10 @@ fuzz: ## run every fuzzer for FUZZTIME (1m)
 	done
 
 lab: build ## run the tests that need namespaces, and fail where they are forbidden
-	LAB=required $(GO) test -tags $(TAGS) ./lab/... ./mesh/... ./agent/...
+	LAB=required $(GO) test -timeout 20m -tags $(TAGS) ./lab/... ./mesh/... ./agent/...
 
 interop: build ## run the tests against babeld, avahi and tshark
-	LAB=required $(GO) test -tags $(TAGS) -run 'Interop' ./...
+	LAB=required $(GO) test -tags $(TAGS) -count 1 -v ./lab/interop
 
 cover: ## show the coverage of each function, and the sum
 	@mkdir -p dist
