@@ -312,7 +312,7 @@ func TestSuites(t *testing.T) {
 // vector is two small cells each way through three hops; the key steps after the
 // first. All is hex.
 type vector struct {
-	Suites              []Suite
+	Suites              []int
 	Forward, Backward   []string // seeds
 	Messages            []string
 	ForwardAt           [][]string // by cell, what comes in at each hop; what is in front of the last hop's messages is random, so it is given
@@ -360,8 +360,9 @@ func (g *given) XORKeyStream(dst, src []byte) {
 func computeVector(t *testing.T, suites []Suite, fronts []string) vector {
 	const size = cell.SmallBody
 	p := newPath(suites...)
-	v := vector{Suites: suites, Messages: []string{"first", "second"}}
-	for i := range suites {
+	v := vector{Messages: []string{"first", "second"}}
+	for i, s := range suites {
+		v.Suites = append(v.Suites, int(s))
 		f, b := seed("forward", i), seed("backward", i)
 		v.Forward = append(v.Forward, hex.EncodeToString(f[:]))
 		v.Backward = append(v.Backward, hex.EncodeToString(b[:]))
