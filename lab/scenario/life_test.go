@@ -203,9 +203,10 @@ func TestLinkMovesAmongInterfaces(t *testing.T) {
 	allReach(t, l)
 }
 
-//	a ~ b ~ c     b is told to end; a and c go by d at once
-//	 \     /
-//	  ~ d ~
+// a ~ b ~ c     b is told to end; a and c go by d at once
+//
+//	\     /
+//	 ~ d ~
 func TestEndIsAnnounced(t *testing.T) {
 	l := start(t, "router a b c d\nradio a b c\nradio a d loss=5%\nradio d c loss=5%")
 	allReach(t, l)
