@@ -29,6 +29,7 @@ type network struct {
 	mu    sync.Mutex
 	addrs map[identity.NodeID]string
 	touch func(from, to identity.NodeID, p []byte) // each write, if set
+	delay time.Duration                            // of each link, one way
 }
 
 // node is one of them.
@@ -50,6 +51,9 @@ func (n *node) DialNode(ctx context.Context, id identity.NodeID) (net.Conn, erro
 		return nil, errors.New("no such node")
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err == nil && n.n.delay > 0 {
+		return slowed(conn, n.n.delay), nil
+	}
 	if err != nil || n.n.touch == nil {
 		return conn, err
 	}
@@ -67,6 +71,41 @@ func (c *touched) Write(p []byte) (int, error) {
 	p = bytes.Clone(p)
 	c.n.n.touch(c.n.id.NodeID(), c.to, p)
 	return c.Conn.Write(p)
+}
+
+// slowed puts a delay on conn, both ways.
+func slowed(conn net.Conn, delay time.Duration) net.Conn {
+	near, far := net.Pipe()
+	carry := func(to, from net.Conn) {
+		type piece struct {
+			due time.Time
+			p   []byte
+		}
+		way := make(chan piece, 1<<16)
+		go func() {
+			defer to.Close()
+			for x := range way {
+				time.Sleep(time.Until(x.due))
+				if _, err := to.Write(x.p); err != nil {
+					break
+				}
+			}
+			for range way {
+			}
+		}()
+		defer close(way)
+		for {
+			p := make([]byte, 64<<10)
+			n, err := from.Read(p)
+			if err != nil {
+				return
+			}
+			way <- piece{time.Now().Add(delay), p[:n]}
+		}
+	}
+	go carry(conn, far)
+	go carry(far, conn)
+	return near
 }
 
 // start adds a node; exit may be nil.
@@ -612,6 +651,33 @@ func BenchmarkDownload(b *testing.B) {
 			b.ReportMetric(float64(shortest.Microseconds()), "rtt-µs")
 		})
 	}
+}
+
+// BenchmarkDelayed is a path of three links of 20 ms one way.
+func BenchmarkDelayed(b *testing.B) {
+	n := newNetwork()
+	n.delay = 20 * time.Millisecond
+	aes := [3]layer.Suite{layer.AES, layer.AES, layer.AES}
+	client, path, _ := threeHops(b, n, aes, server(b, func(c *net.TCPConn) {
+		io.Copy(c, zeros{})
+		c.Close()
+	}))
+	c := mustBuild(b, client, path)
+	s, err := c.Open(target, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	const chunk = 1 << 20
+	b.SetBytes(chunk)
+	for b.Loop() {
+		if _, err := io.CopyN(io.Discard, s, chunk); err != nil {
+			b.Fatal(err)
+		}
+	}
+	last, shortest := c.RTT()
+	b.ReportMetric(float64(last.Milliseconds()), "last-rtt-ms")
+	b.ReportMetric(float64(shortest.Milliseconds()), "rtt-ms")
 }
 
 func BenchmarkUpload(b *testing.B) {

@@ -43,10 +43,11 @@ type congestion struct {
 	rtt      time.Duration // the last one
 
 	// Of the round under way, which ends when the cell roundEnd is acknowledged.
-	roundEnd  uint32
-	shortest  time.Duration
-	congested bool
-	limited   bool // the window was used up
+	roundEnd uint32
+	shortest time.Duration
+	arrived  uint32 // cells acknowledged
+	marked   uint32 // of them, cells that some relay marked
+	limited  bool   // the window was used up
 }
 
 // mark is what must be remembered of a cell until it is acknowledged.
@@ -100,12 +101,11 @@ func (c *congestion) onCredit(now time.Time, m cell.Credit) error {
 		c.marks, c.head = c.marks[:copy(c.marks, c.marks[c.head:])], 0
 	}
 	c.measure(now, max(now.Sub(k.at)-m.Held, 0))
-	if m.Congested > 0 {
-		c.congested = true
-	}
+	c.arrived += n
+	c.marked += min(uint32(m.Congested), n)
 	if c.slow && c.limited {
 		c.window = min(c.window+float64(n), MostWindow)
-		if c.congested || c.rtt > c.shortestEver()+delayTarget {
+		if c.marked > 0 {
 			c.slow = false
 		}
 	}
@@ -146,9 +146,13 @@ func (c *congestion) round() {
 	switch {
 	case c.drain > 0:
 		c.drain--
-	case c.congested || waiting > 2*delayTarget:
+	case waiting > 2*delayTarget:
 		c.slow = false
 		c.window *= 0.8
+	case c.marked > 0:
+		// A burst may be marked though the queue drains: so in proportion.
+		c.slow = false
+		c.window *= 1 - 0.4*float64(c.marked)/float64(c.arrived)
 	case waiting > delayTarget:
 		c.slow = false
 		c.window *= 1 - 0.5*float64(waiting-delayTarget)/float64(c.shortest)
@@ -159,7 +163,7 @@ func (c *congestion) round() {
 		c.window += 2
 	}
 	c.window = min(max(c.window, leastWindow), MostWindow)
-	c.roundEnd, c.shortest, c.congested, c.limited = c.sent, 0, false, c.room() <= 0
+	c.roundEnd, c.shortest, c.arrived, c.marked, c.limited = c.sent, 0, 0, 0, c.room() <= 0
 }
 
 // receipts is the receiver's half: it says what has arrived.
