@@ -123,7 +123,7 @@ func TestBadMessages(t *testing.T) {
 		payload    []byte
 	}{
 		{"unknown command", "unknown command 14", []byte{14, 0, 0, 0, 1}},
-		{"too long", "1401 bytes", []byte{byte(MsgExtend), 5, 121, 0, 0}},
+		{"too long", "1501 bytes", []byte{byte(MsgExtend), 5, 221, 0, 0}},
 		{"data on no stream", "on stream 0", []byte{byte(MsgData), 0, 0, 0, 0}},
 		{"credit on a stream", "on stream 1", []byte{byte(MsgCredit), 0, 0, 0, 1}},
 		{"data beyond the cell", "crosses", []byte{byte(MsgData), 0, 2, 0, 1, 'x'}},
@@ -182,6 +182,48 @@ func TestBegin(t *testing.T) {
 	}
 	if ValidName("") || ValidName(strings.Repeat("a", 256)) || ValidName("a\nb") || !ValidName("a_b.c") {
 		t.Error("ValidName judges wrongly")
+	}
+}
+
+func TestResolve(t *testing.T) {
+	for _, name := range []string{"example.org", "1.2.0.192.in-addr.arpa"} {
+		if got, err := ParseResolve(AppendResolve(nil, name)); err != nil || got != name {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	for _, want := range []Resolved{
+		{Reason: EndResolve},
+		{TTL: time.Minute, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}},
+		{TTL: 1<<32*time.Second - time.Second, Names: []string{"example.org", "example.com"}},
+	} {
+		form := AppendResolved(nil, want)
+		if got, err := ParseResolved(form); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		for cut := range form {
+			if got, err := ParseResolved(form[:cut]); err == nil && cut != 5 && reflect.DeepEqual(got, want) {
+				t.Errorf("cut at %d: %+v", cut, got)
+			}
+		}
+	}
+	many := Resolved{Addrs: make([]netip.Addr, 100)}
+	for i := range many.Addrs {
+		many.Addrs[i] = netip.MustParseAddr("2001:db8::1")
+	}
+	form := AppendResolved(nil, many)
+	if got, err := ParseResolved(form); err != nil || len(got.Addrs) == 0 || len(form) > maxResolved {
+		t.Errorf("%d answers in %d bytes, %v", len(got.Addrs), len(form), err)
+	}
+	for name, form := range map[string][]byte{
+		"empty": nil, "kind": {0, 0, 0, 0, 0, 9}, "node": append([]byte{0, 0, 0, 0, 0, kindNode}, make([]byte, 32)...),
+		"cut name": {0, 0, 0, 0, 0, kindName, 5, 'a'}, "no name": {0, 0, 0, 0, 0, kindName},
+	} {
+		if got, err := ParseResolved(form); !errors.Is(err, ErrMessage) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	if _, err := ParseResolve([]byte("a b")); err == nil {
+		t.Error("a name with a space")
 	}
 }
 
@@ -272,7 +314,7 @@ func FuzzAssembler(f *testing.F) {
 			if a.Feed(p, each) != nil {
 				return
 			}
-			if cap(a.partial) > MessageHeader+MaxMessage {
+			if cap(a.partial) > 2*MaxMessage {
 				t.Fatalf("%d bytes kept", cap(a.partial))
 			}
 		}
@@ -304,6 +346,15 @@ func parseBody(t *testing.T, m Message) {
 			return
 		}
 		form = AppendCredit(nil, v)
+	case MsgResolved:
+		v, err := ParseResolved(m.Body)
+		if err != nil || len(m.Body) > maxResolved {
+			return
+		}
+		form = AppendResolved(nil, v)
+		if len(v.Addrs) > 0 && len(v.Names) > 0 {
+			return // written in another order
+		}
 	case MsgExtend:
 		v, err := ParseExtend(m.Body)
 		if err != nil {

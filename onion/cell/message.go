@@ -4,13 +4,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // MessageHeader is the size of command (1) ‖ length (2) ‖ stream (2).
 const MessageHeader = 5
 
-// MaxMessage is the longest body of a message. Only Extend needs so much.
-const MaxMessage = 1400
+// MaxMessage is the longest body of a message: a datagram that an Ethernet carries.
+const MaxMessage = 1500
 
 // MessageCommand says what a relay message is.
 type MessageCommand uint8
@@ -32,6 +33,9 @@ const (
 	MsgExtendFailed                       // not done
 	lastMessage     = MsgExtendFailed
 )
+
+// Crosses reports whether a message may continue in the next cell.
+func (c MessageCommand) Crosses() bool { return c == MsgExtend || c == MsgDatagram }
 
 // perCircuit reports whether a message belongs to the circuit, not to a stream.
 func (c MessageCommand) perCircuit() bool {
@@ -87,10 +91,11 @@ func (a *Assembler) Feed(payload []byte, f func(Message) error) error {
 		}
 		m, _, _ := parseMessageHeader(a.partial)
 		m.Body = a.partial[MessageHeader:]
-		if err := f(m); err != nil {
+		err = f(m)
+		a.partial = a.partial[:0]
+		if err != nil {
 			return err
 		}
-		a.partial = nil // rare: no need to keep the memory
 	}
 	for len(payload) >= MessageHeader && payload[0] != byte(MsgPadding) {
 		m, total, err := parseMessageHeader(payload)
@@ -98,10 +103,10 @@ func (a *Assembler) Feed(payload []byte, f func(Message) error) error {
 			return err
 		}
 		if total > len(payload) {
-			if m.Command != MsgExtend {
+			if !m.Command.Crosses() {
 				return fmt.Errorf("%w: command %d crosses a cell", ErrMessage, m.Command)
 			}
-			a.partial = append(make([]byte, 0, total), payload...)
+			a.partial = append(slices.Grow(a.partial, total), payload...)
 			return nil
 		}
 		m.Body = payload[MessageHeader:total]

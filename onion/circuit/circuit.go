@@ -189,6 +189,11 @@ func (c *Circuit) Open(target cell.Target, early []byte) (*stream.Stream, error)
 	return c.end.Load().Open(target, early)
 }
 
+// Resolve has the last hop look a name up; see stream.End.Resolve.
+func (c *Circuit) Resolve(ctx context.Context, name string) (cell.Resolved, error) {
+	return c.end.Load().Resolve(ctx, name)
+}
+
 // Streams returns how many streams are open.
 func (c *Circuit) Streams() int { return c.end.Load().Streams() }
 

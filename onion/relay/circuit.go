@@ -47,7 +47,8 @@ type circuit struct {
 
 func newCircuit(r *Relay, prev *channel.Leg, suite layer.Suite, keys ntor.Keys) *circuit {
 	c := &circuit{r: r, prev: prev, opener: layer.NewOpener(suite, keys.Forward), sealer: layer.NewSealer(suite, keys.Backward)}
-	c.end = stream.New(stream.Config{Sender: sender{c}, Accept: c.accept, Message: c.handleMessage, MaxWindow: 1 << 20})
+	c.end = stream.New(stream.Config{Sender: sender{c}, Accept: c.accept, Message: c.handleMessage, Resolve: c.resolve,
+		Budget: r.cfg.Budget, Kill: func() { c.destroy(cell.ReasonResource) }, MaxWindow: 4 << 20})
 	prev.Attach(prevSide{c})
 	return c
 }

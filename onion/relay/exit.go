@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 
 const (
 	connectTimeout = 20 * time.Second
+	resolveTimeout = 10 * time.Second
+	// quietUDP is after how long without a datagram either way a UDP stream ends.
+	quietUDP = 2 * time.Minute
 
 	// Streams that a circuit may begin at once, and how many a second afterwards.
 	beginBurst = 10000
@@ -69,6 +73,29 @@ func (c *circuit) takeBegin() bool {
 	return c.begins.take(now, beginRate, beginBurst)
 }
 
+// resolve looks a name up for the client.
+func (c *circuit) resolve(name string, answer func(cell.Resolved)) {
+	resolver, ok := c.r.cfg.Exit.(Resolver)
+	if !ok {
+		answer(cell.Resolved{Reason: cell.EndPolicy})
+		return
+	}
+	c.mu.Lock()
+	ok = c.takeBegin()
+	c.mu.Unlock()
+	if !ok || !c.r.start(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+		defer cancel()
+		m, err := resolver.Resolve(ctx, name)
+		if err != nil {
+			m = cell.Resolved{Reason: endReason(err)}
+		}
+		answer(m)
+	}) {
+		answer(cell.Resolved{Reason: cell.EndResource})
+	}
+}
+
 // serve connects a stream and carries its bytes until both ways are closed.
 func (r *Relay) serve(ctx context.Context, s *stream.Stream, target cell.Target) {
 	r.stats.streams.Add(1)
@@ -85,10 +112,14 @@ func (r *Relay) serve(ctx context.Context, s *stream.Stream, target cell.Target)
 	}
 	defer conn.Close()
 	var addr netip.Addr
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+	if a, ok := conn.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		addr = a.AddrPort().Addr().Unmap().WithZone("")
 	}
 	if s.Accepted(addr) != nil {
+		return
+	}
+	if target.Network == cell.UDP {
+		r.servePackets(s, conn)
 		return
 	}
 	outward := make(chan struct{}) // closed when all that the client sent is written
@@ -128,4 +159,52 @@ func (r *Relay) serve(ctx context.Context, s *stream.Stream, target cell.Target)
 		s.CloseWrite()
 	}
 	<-outward
+}
+
+// servePackets carries the datagrams of a stream until it ends or is quiet for long.
+func (r *Relay) servePackets(s *stream.Stream, conn net.Conn) {
+	s.AfterEnd(func() { conn.Close() })
+	defer s.CloseWith(cell.EndDone)
+	var last atomic.Int64 // when a datagram went, either way
+	touch := func() { last.Store(time.Now().UnixNano()) }
+	touch()
+	outward := make(chan struct{})
+	started := r.start(func(context.Context) {
+		defer close(outward)
+		p := make([]byte, cell.MaxMessage)
+		for {
+			n, err := s.Read(p)
+			if err != nil {
+				s.CloseWith(cell.EndDone)
+				return
+			}
+			touch()
+			conn.Write(p[:n]) // lost datagrams are nobody's error
+		}
+	})
+	if !started {
+		return
+	}
+	defer func() {
+		s.CloseWith(cell.EndDone)
+		<-outward
+	}()
+	p := make([]byte, 1<<16)
+	for {
+		conn.SetReadDeadline(time.Unix(0, last.Load()).Add(quietUDP))
+		n, err := conn.Read(p)
+		switch {
+		case err == nil:
+			touch()
+			if n <= cell.MaxMessage {
+				if _, err := s.Write(p[:n]); err != nil {
+					return
+				}
+			}
+		case errors.Is(err, syscall.ECONNREFUSED): // of an earlier datagram
+		case errors.Is(err, os.ErrDeadlineExceeded) && time.Since(time.Unix(0, last.Load())) < quietUDP:
+		default:
+			return
+		}
+	}
 }

@@ -22,6 +22,7 @@ import (
 	"globalnet/onion/channel"
 	"globalnet/onion/layer"
 	"globalnet/onion/ntor"
+	"globalnet/onion/stream"
 )
 
 const (
@@ -51,12 +52,20 @@ type Exit interface {
 	Connect(ctx context.Context, target cell.Target) (net.Conn, error)
 }
 
+// Resolver is an Exit that looks names up.
+type Resolver interface {
+	// Resolve answers with addresses, or, below in-addr.arpa and ip6.arpa, with
+	// names. What the Exit would not connect to it does not tell.
+	Resolve(ctx context.Context, name string) (cell.Resolved, error)
+}
+
 // Config is what a Relay needs.
 type Config struct {
 	Identity *identity.Identity
 	OnionKey ntor.PrivateKey
 	Dialer   Dialer
-	Exit     Exit // nil: no streams end here
+	Exit     Exit           // nil: no streams end here
+	Budget   *stream.Budget // of what waits to be written by the Exit; nil: one of its own
 	Log      *slog.Logger
 }
 
@@ -101,6 +110,9 @@ type handshake struct {
 func New(cfg Config) *Relay {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Budget == nil {
+		cfg.Budget = stream.NewBudget(stream.DefaultBudget)
 	}
 	return &Relay{
 		cfg:     cfg,

@@ -52,6 +52,13 @@ type Config struct {
 	// Message takes messages of the circuit: Extend and its answers. An error
 	// breaks the circuit. Nil: they break it.
 	Message func(m cell.Message) error
+	// Resolve looks a name up and calls answer once; it is called on the reader's
+	// goroutine and must not block. Nil: questions are refused.
+	Resolve func(name string, answer func(cell.Resolved))
+	// Budget bounds what waits on this and other Ends; Kill is called, from anywhere,
+	// to have this circuit destroyed. Nil: no bound but that of each stream.
+	Budget *Budget
+	Kill   func()
 	// MaxWindow bounds what may wait to be read on a stream, in bytes. 0: 4 MiB.
 	MaxWindow int
 }
@@ -62,10 +69,15 @@ type End struct {
 	parts cell.Assembler // the reader's
 	seen  receipts       // the reader's
 
-	mu      sync.Mutex
-	streams map[uint16]*Stream
-	nextID  uint16
-	closed  bool
+	held holding
+	gone chan struct{} // closed by Close
+
+	mu        sync.Mutex
+	streams   map[uint16]*Stream
+	questions map[uint16]chan<- cell.Resolved
+	asked     int // by the other end, not answered yet
+	nextID    uint16
+	closed    bool
 
 	// out is held while cells are made. It is never taken with mu held.
 	out struct {
@@ -84,7 +96,12 @@ func New(cfg Config) *End {
 	if cfg.MaxWindow == 0 {
 		cfg.MaxWindow = 4 << 20
 	}
-	e := &End{cfg: cfg, streams: make(map[uint16]*Stream)}
+	e := &End{cfg: cfg, gone: make(chan struct{}), streams: make(map[uint16]*Stream), questions: make(map[uint16]chan<- cell.Resolved)}
+	if b := cfg.Budget; b != nil {
+		b.mu.Lock()
+		b.ends[e] = struct{}{}
+		b.mu.Unlock()
+	}
 	e.out.flow = newCongestion()
 	e.out.stepped = time.Now()
 	return e
@@ -134,6 +151,10 @@ func (e *End) handle(m cell.Message) error {
 		return e.cfg.Message(m)
 	case cell.MsgBegin:
 		return e.onBegin(m)
+	case cell.MsgResolve:
+		return e.onResolve(m)
+	case cell.MsgResolved:
+		return e.onResolved(m)
 	}
 	s := e.stream(m.Stream)
 	if s == nil {
@@ -175,6 +196,7 @@ func (e *End) onBegin(m cell.Message) error {
 	if e.cfg.Accept != nil && !used && !full && !e.closed {
 		s = newStream(e, m.Stream, acceptWindow)
 		s.sendWindow = int64(b.Window)
+		s.packets = b.Target.Network == cell.UDP
 		e.streams[m.Stream] = s
 	}
 	e.mu.Unlock()
@@ -202,14 +224,9 @@ func (e *End) Open(target cell.Target, early []byte) (*Stream, error) {
 		e.mu.Unlock()
 		return nil, ErrTooMany
 	}
-	for {
-		e.nextID++
-		if _, used := e.streams[e.nextID]; !used && e.nextID != 0 {
-			break
-		}
-	}
-	s := newStream(e, e.nextID, openWindow)
+	s := newStream(e, e.freeID(), openWindow)
 	s.sendWindow = acceptWindow
+	s.packets = target.Network == cell.UDP
 	e.streams[s.id] = s
 	e.mu.Unlock()
 
@@ -228,6 +245,18 @@ func (e *End) Open(target cell.Target, early []byte) (*Stream, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// freeID returns a stream number that is not in use. Called with mu held.
+func (e *End) freeID() uint16 {
+	for {
+		e.nextID++
+		_, stream := e.streams[e.nextID]
+		_, question := e.questions[e.nextID]
+		if !stream && !question && e.nextID != 0 {
+			return e.nextID
+		}
+	}
 }
 
 // Streams returns how many streams there are.
@@ -259,7 +288,12 @@ func (e *End) Send(m cell.Message) error {
 // Close ends all streams: the circuit is gone.
 func (e *End) Close() {
 	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return
+	}
 	e.closed = true
+	close(e.gone)
 	streams := make([]*Stream, 0, len(e.streams))
 	for _, s := range e.streams {
 		streams = append(streams, s)
@@ -278,6 +312,12 @@ func (e *End) Close() {
 	for _, s := range streams {
 		s.finish(cell.EndCircuit)
 	}
+	if b := e.cfg.Budget; b != nil {
+		b.mu.Lock()
+		delete(b.ends, e)
+		b.mu.Unlock()
+		e.leave()
+	}
 }
 
 func (e *End) stream(id uint16) *Stream {
@@ -294,7 +334,7 @@ func (e *End) forget(s *Stream) {
 	}
 }
 
-// add puts a message into the cell being filled; an Extend may need two. Called
+// add puts a message into the cell being filled; some may need two. Called
 // with out held, as are the following.
 func (e *End) add(c cell.MessageCommand, stream uint16, body []byte) error {
 	if e.out.err != nil {
@@ -302,7 +342,7 @@ func (e *End) add(c cell.MessageCommand, stream uint16, body []byte) error {
 	}
 	const large = cell.LargeBody
 	need := cell.MessageHeader + len(body)
-	if free := e.free(); free < need && c != cell.MsgExtend || free < cell.MessageHeader {
+	if free := e.free(); free < need && !c.Crosses() || free < cell.MessageHeader {
 		if err := e.flush(); err != nil {
 			return err
 		}

@@ -26,11 +26,13 @@ type EndError struct{ Reason cell.EndReason }
 
 func (e *EndError) Error() string { return "stream: " + e.Reason.String() }
 
-// Stream is one connection through a circuit. It is a net.Conn.
+// Stream is one connection through a circuit. It is a net.Conn; if the target's
+// network is UDP, each Write is a datagram and each Read returns one.
 type Stream struct {
 	e  *End
 	id uint16
 
+	packets   bool          // UDP
 	connected chan struct{} // closed when the other side has the connection
 	ended     chan struct{} // closed when the stream is over
 	readable  chan struct{} // something changed for readers
@@ -39,9 +41,10 @@ type Stream struct {
 	mu         sync.Mutex
 	in         []byte // arrived, not read
 	inStart    int
-	window     int // that the other side may fill with unread, lent and consumed bytes
-	lent       int // taken out by WriteTo, not yet written
-	consumed   int // since the other side was told
+	datagrams  [][]byte // the same, of UDP
+	window     int      // that the other side may fill with unread, lent and consumed bytes
+	lent       int      // taken out by WriteTo, not yet written
+	consumed   int      // since the other side was told
 	toldAt     time.Time
 	eofIn      bool
 	addr       netip.Addr
@@ -112,6 +115,8 @@ func (s *Stream) handle(m cell.Message) error {
 		s.sendWindow += int64(n)
 		s.e.out.Unlock()
 		signal(s.writable)
+	case cell.MsgDatagram:
+		s.onDatagram(m.Body)
 	case cell.MsgConnected:
 		c, err := cell.ParseConnected(m.Body)
 		if err != nil {
@@ -143,13 +148,22 @@ func (s *Stream) handle(m cell.Message) error {
 }
 
 func (s *Stream) onData(p []byte) error {
+	kept, err := s.keep(p)
+	if kept {
+		s.e.hold(len(p))
+	}
+	return err
+}
+
+// keep keeps p until it is read.
+func (s *Stream) keep(p []byte) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isEnded {
-		return nil
+		return false, nil
 	}
-	if s.eofIn || len(s.in)-s.inStart+len(p)+s.lent+s.consumed > s.window {
-		return fmt.Errorf("%w: more data than allowed", errProtocol)
+	if s.packets || s.eofIn || len(s.in)-s.inStart+len(p)+s.lent+s.consumed > s.window {
+		return false, fmt.Errorf("%w: more data than allowed", errProtocol)
 	}
 	if s.inStart > 0 && len(s.in)+len(p) > cap(s.in) {
 		s.in = s.in[:copy(s.in, s.in[s.inStart:])]
@@ -157,7 +171,7 @@ func (s *Stream) onData(p []byte) error {
 	}
 	s.in = append(s.in, p...)
 	signal(s.readable)
-	return nil
+	return true, nil
 }
 
 // finish ends the stream here. What has arrived can still be read.
@@ -223,6 +237,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 	if err := s.awaitData(); err != nil {
 		return 0, err
 	}
+	if s.packets {
+		return s.readDatagram(p), nil
+	}
 	s.mu.Lock()
 	n := copy(p, s.in[s.inStart:])
 	s.inStart += n
@@ -274,7 +291,7 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 func (s *Stream) awaitData() error {
 	for {
 		s.mu.Lock()
-		have, eof, over, reason := len(s.in) > s.inStart, s.eofIn, s.isEnded, s.reason
+		have, eof, over, reason := len(s.in) > s.inStart || len(s.datagrams) > 0, s.eofIn, s.isEnded, s.reason
 		expired := s.readLimit.channel()
 		s.mu.Unlock()
 		switch {
@@ -297,6 +314,7 @@ func (s *Stream) awaitData() error {
 
 // consume notes that the reader has taken n bytes, and allows more.
 func (s *Stream) consume(n int) {
+	s.e.hold(-n)
 	s.mu.Lock()
 	s.consumed += n
 	if s.consumed < s.window/4 || s.eofIn || s.isEnded {
@@ -308,7 +326,7 @@ func (s *Stream) consume(n int) {
 	// Who reads as fast as the data comes, and gets it in less than a long round
 	// trip, is held up by the window.
 	now := time.Now()
-	if fast := now.Sub(s.toldAt) < 250*time.Millisecond; fast && len(s.in)-s.inStart < s.window/2 && 2*s.window <= s.e.cfg.MaxWindow {
+	if fast := now.Sub(s.toldAt) < 250*time.Millisecond; fast && len(s.in)-s.inStart < s.window/2 && 2*s.window <= s.e.cfg.MaxWindow && s.e.cfg.Budget.generous() {
 		grant += s.window
 		s.window *= 2
 	}
@@ -320,6 +338,9 @@ func (s *Stream) consume(n int) {
 // Write implements net.Conn. It returns when all is sent, not when it has arrived.
 // What two goroutines write at once may come mixed.
 func (s *Stream) Write(p []byte) (total int, err error) {
+	if s.packets {
+		return s.writeDatagram(p)
+	}
 	for first := true; len(p) > 0 || first; first = false {
 		n, wait, err := s.writeSome(p)
 		total += n
@@ -449,75 +470,18 @@ func (s *Stream) CloseWith(reason cell.EndReason) error {
 	}
 	s.giveUpTurn()
 	s.finish(reason)
+	s.drop()
+	return nil
+}
+
+// drop forgets what nobody is going to read.
+func (s *Stream) drop() {
 	s.mu.Lock()
-	s.in, s.inStart = nil, 0 // Close means that nobody reads on
+	n := len(s.in) - s.inStart
+	for _, d := range s.datagrams {
+		n += len(d)
+	}
+	s.in, s.inStart, s.datagrams = nil, 0, nil
 	s.mu.Unlock()
-	return nil
-}
-
-// LocalAddr implements net.Conn.
-func (s *Stream) LocalAddr() net.Addr { return address{} }
-
-// RemoteAddr implements net.Conn.
-func (s *Stream) RemoteAddr() net.Addr { return address{} }
-
-// address stands where an address would only be guessed.
-type address struct{}
-
-func (address) Network() string { return "onion" }
-func (address) String() string  { return "onion" }
-
-// SetDeadline implements net.Conn.
-func (s *Stream) SetDeadline(t time.Time) error {
-	s.SetReadDeadline(t)
-	return s.SetWriteDeadline(t)
-}
-
-// SetReadDeadline implements net.Conn.
-func (s *Stream) SetReadDeadline(t time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.readLimit.set(t)
-	signal(s.readable)
-	return nil
-}
-
-// SetWriteDeadline implements net.Conn.
-func (s *Stream) SetWriteDeadline(t time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.writeLimit.set(t)
-	signal(s.writable)
-	return nil
-}
-
-// deadline closes a channel at a time. Its lock is the stream's.
-type deadline struct {
-	timer   *time.Timer
-	expired chan struct{}
-}
-
-// channel is closed when the deadline has passed; nil where there is none.
-func (d *deadline) channel() <-chan struct{} { return d.expired }
-
-func (d *deadline) set(t time.Time) {
-	d.stop()
-	d.expired = nil
-	if t.IsZero() {
-		return
-	}
-	expired := make(chan struct{})
-	d.expired = expired
-	if wait := time.Until(t); wait > 0 {
-		d.timer = time.AfterFunc(wait, func() { close(expired) })
-	} else {
-		close(expired)
-	}
-}
-
-func (d *deadline) stop() {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
+	s.e.hold(-n)
 }
