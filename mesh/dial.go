@@ -131,8 +131,10 @@ func (n *Node) dialTag(now time.Time, tag link.Tag) {
 	if !ok {
 		return
 	}
-	if nb := n.neighbourByTag(tag); nb != nil && nb.state == stateUp && !betterThan(nb.class, radio) {
-		return
+	if nb := n.neighbourByTag(tag); nb != nil {
+		if nb.state == stateUp && !betterThan(nb.class, radio) || nb.state == stateFailed && now.Before(nb.redialAt) {
+			return
+		}
 	}
 	n.dial(now, tagTarget(tag), link.DialTarget{Addr: addr, Tag: tag})
 }

@@ -48,6 +48,7 @@ type neighbour struct {
 
 	established time.Time // when the present session was made
 	admitted    time.Time
+	redialAt    time.Time // not before, if the link has failed
 	restarts    int
 	stats       linkWatch
 }
@@ -57,6 +58,7 @@ const (
 	connectingLife  = 20 * time.Second // longest session
 	firstHello      = 5 * time.Second  // a new link must carry Babel by then
 	handshakeLife   = 150 * time.Second
+	secondThought   = time.Second // a lossy link may be back before a new one is made
 	admitInterval   = time.Second // between sessions of one neighbour whose link works
 	ifnameNodeChars = 12          // of the NodeID, after LinkPrefix: 15 in all
 )
@@ -291,7 +293,7 @@ func (n *Node) lostNeighbour(now time.Time, nb *neighbour, why string) {
 	n.dials.succeeded(tagTarget(nb.tag))
 	n.cfg.Book.Lost(now, nb.node)
 	n.setState(now, nb, stateFailed)
-	n.redial(now, nb)
+	nb.redialAt = now.Add(secondThought)
 }
 
 // checkPaths takes a link down at once when the interface under it has gone.
@@ -304,6 +306,8 @@ func (n *Node) checkPaths(now time.Time) {
 		if nb.state == stateUp && nb.est.Ifname != "" && !up[nb.est.Ifname] {
 			n.speaker.LinkDown(now, nb.ifname)
 			n.lostNeighbour(now, nb, "interface down")
+			nb.redialAt = now // no doubt about that
+			n.redial(now, nb)
 		}
 	}
 }
@@ -341,7 +345,7 @@ func (n *Node) checkNeighbours(now time.Time) {
 		case nb.state == stateConnecting && now.Sub(nb.admitted) > connectingLife,
 			nb.state == stateFailed && age > neighbourLife:
 			n.removeNeighbour(nb)
-		case nb.state == stateFailed:
+		case nb.state == stateFailed && !now.Before(nb.redialAt):
 			n.redial(now, nb)
 		case nb.state == stateUp && !(nb.heard && nb.usable) && now.Sub(nb.established) > firstHello:
 			n.lostNeighbour(now, nb, "no babel on the new link")

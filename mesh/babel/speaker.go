@@ -199,14 +199,15 @@ func (s *Speaker) LinkDown(now time.Time, ifname string) {
 }
 
 // Probe doubts an interface: traffic is sent, nothing comes back. Its neighbours
-// are asked for an acknowledgment; who owes three is lost at once. A neighbour
-// that is lost already is asked whether it is back.
+// are asked for an acknowledgment; who owes three is lost at once, or a few more
+// where Hellos get lost. A neighbour that is lost already is asked whether it is back.
 func (s *Speaker) Probe(now time.Time, ifname string) {
 	s.begin(now)
 	if f := s.iface(ifname); f != nil {
 		for _, n := range f.neighbours {
-			if n.up {
-				s.probe(n, probeTries)
+			if n.up { // a link that loses much may lose three answers, too
+				row, others := n.multicast.misses()
+				s.probe(n, probeTries+row+others)
 			} else {
 				s.greet(n)
 			}
