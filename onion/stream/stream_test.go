@@ -30,7 +30,6 @@ type path struct {
 	mu      sync.Mutex
 	queue   chan transit
 	free    time.Time // when the link has sent what it has
-	n       int
 	longest time.Duration
 	cells   int
 	small   int
