@@ -39,8 +39,7 @@ type Stream struct {
 	writable  chan struct{} // something changed for writers
 
 	mu         sync.Mutex
-	in         []byte // arrived, not read
-	inStart    int
+	in         buffer   // arrived, not read
 	datagrams  [][]byte // the same, of UDP
 	window     int      // that the other side may fill with unread, lent and consumed bytes
 	lent       int      // taken out by WriteTo, not yet written
@@ -162,14 +161,10 @@ func (s *Stream) keep(p []byte) (bool, error) {
 	if s.isEnded {
 		return false, nil
 	}
-	if s.packets || s.eofIn || len(s.in)-s.inStart+len(p)+s.lent+s.consumed > s.window {
+	if s.packets || s.eofIn || s.in.n+len(p)+s.lent+s.consumed > s.window {
 		return false, fmt.Errorf("%w: more data than allowed", errProtocol)
 	}
-	if s.inStart > 0 && len(s.in)+len(p) > cap(s.in) {
-		s.in = s.in[:copy(s.in, s.in[s.inStart:])]
-		s.inStart = 0
-	}
-	s.in = append(s.in, p...)
+	s.in.write(p)
 	signal(s.readable)
 	return true, nil
 }
@@ -241,14 +236,8 @@ func (s *Stream) Read(p []byte) (int, error) {
 		return s.readDatagram(p), nil
 	}
 	s.mu.Lock()
-	n := copy(p, s.in[s.inStart:])
-	s.inStart += n
-	if s.inStart == len(s.in) {
-		s.in, s.inStart = s.in[:0], 0
-		if cap(s.in) > 64<<10 {
-			s.in = nil
-		}
-	} else {
+	n := s.in.read(p)
+	if s.in.n > 0 {
 		signal(s.readable) // for another reader
 	}
 	s.mu.Unlock()
@@ -258,7 +247,6 @@ func (s *Stream) Read(p []byte) (int, error) {
 
 // WriteTo implements io.WriterTo: it writes what arrives to w, without another buffer.
 func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
-	var spare []byte
 	for {
 		if err := s.awaitData(); err != nil {
 			if err == io.EOF {
@@ -267,21 +255,23 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 			return total, err
 		}
 		s.mu.Lock()
-		data := s.in[s.inStart:]
-		whole := s.in
-		s.in, s.inStart, s.lent = spare[:0], 0, len(data)
+		if s.in.n == 0 { // somebody else took it
+			s.mu.Unlock()
+			continue
+		}
+		b := s.in.shift()
+		data := b.bytes[b.start:b.end]
+		s.lent = len(data)
 		s.mu.Unlock()
 		n, err := w.Write(data)
 		total += int64(n)
+		blocks.Put(b)
 		s.mu.Lock()
 		s.lent = 0
 		s.mu.Unlock()
 		s.consume(len(data))
 		if err != nil {
 			return total, err
-		}
-		if spare = whole; cap(spare) > 64<<10 {
-			spare = nil
 		}
 	}
 }
@@ -291,7 +281,7 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 func (s *Stream) awaitData() error {
 	for {
 		s.mu.Lock()
-		have, eof, over, reason := len(s.in) > s.inStart || len(s.datagrams) > 0, s.eofIn, s.isEnded, s.reason
+		have, eof, over, reason := s.in.n > 0 || len(s.datagrams) > 0, s.eofIn, s.isEnded, s.reason
 		expired := s.readLimit.channel()
 		s.mu.Unlock()
 		switch {
@@ -326,7 +316,7 @@ func (s *Stream) consume(n int) {
 	// Who reads as fast as the data comes, and gets it in less than a long round
 	// trip, is held up by the window.
 	now := time.Now()
-	if fast := now.Sub(s.toldAt) < 250*time.Millisecond; fast && len(s.in)-s.inStart < s.window/2 && 2*s.window <= s.e.cfg.MaxWindow && s.e.cfg.Budget.generous() {
+	if fast := now.Sub(s.toldAt) < 250*time.Millisecond; fast && s.in.n < s.window/2 && 2*s.window <= s.e.cfg.MaxWindow && s.e.cfg.Budget.generous() {
 		grant += s.window
 		s.window *= 2
 	}
@@ -477,11 +467,11 @@ func (s *Stream) CloseWith(reason cell.EndReason) error {
 // drop forgets what nobody is going to read.
 func (s *Stream) drop() {
 	s.mu.Lock()
-	n := len(s.in) - s.inStart
+	n := s.in.drop()
 	for _, d := range s.datagrams {
 		n += len(d)
 	}
-	s.in, s.inStart, s.datagrams = nil, 0, nil
+	s.datagrams = nil
 	s.mu.Unlock()
 	s.e.hold(-n)
 }

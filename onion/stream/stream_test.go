@@ -278,7 +278,7 @@ func TestStreamWindow(t *testing.T) {
 		}
 		synctest.Wait()
 		s := c.client.stream(1)
-		if got := len(s.in); got != openWindow {
+		if got := s.in.n; got != openWindow {
 			t.Errorf("%d bytes wait to be read", got)
 		}
 	})
