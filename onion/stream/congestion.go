@@ -17,8 +17,12 @@ const (
 	// go out whatever the window is.
 	mostUnanswered = MostWindow + 512
 
-	// delayTarget is how long a circuit's cells may wait in the queues of its path.
-	delayTarget = 10 * time.Millisecond
+	// How long a circuit's cells may wait in the queues of its path: twice the
+	// shortest round trip, within bounds. Less leaves the path idle when the cells
+	// come in clumps; more makes an interactive circuit wait in the kernel's
+	// buffers, where no cell can be put before another.
+	leastDelay = 1500 * time.Microsecond
+	mostDelay  = 10 * time.Millisecond
 	// A path may change; its shortest round trip is that of the last one to two of these.
 	baseAge = 10 * time.Second
 )
@@ -26,7 +30,7 @@ const (
 var errCredit = errors.New("credit for cells that were not received")
 
 // congestion decides how many cells may be under way to the other end. It holds
-// the waiting time in the queues of the path near delayTarget: more than that
+// the waiting time in the queues of the path near a target: more than that
 // makes others wait, less leaves the path idle. It is a state machine without
 // clock or lock.
 type congestion struct {
@@ -139,25 +143,30 @@ func (c *congestion) shortestEver() time.Duration {
 	return c.base[0]
 }
 
+// target is how long cells may wait.
+func (c *congestion) target() time.Duration {
+	return min(max(2*c.shortestEver(), leastDelay), mostDelay)
+}
+
 // round ends a round trip. The shortest one in it tells how long the queues are
 // that never drain.
 func (c *congestion) round() {
-	waiting := c.shortest - c.shortestEver()
+	waiting, target := c.shortest-c.shortestEver(), c.target()
 	switch {
 	case c.drain > 0:
 		c.drain--
-	case waiting > 2*delayTarget:
+	case waiting > 2*target:
 		c.slow = false
 		c.window *= 0.8
 	case c.marked > 0:
 		// A burst may be marked though the queue drains: so in proportion.
 		c.slow = false
 		c.window *= 1 - 0.4*float64(c.marked)/float64(c.arrived)
-	case waiting > delayTarget:
+	case waiting > target:
 		c.slow = false
-		c.window *= 1 - 0.5*float64(waiting-delayTarget)/float64(c.shortest)
+		c.window *= 1 - 0.5*float64(waiting-target)/float64(c.shortest)
 	case c.slow || !c.limited:
-	case waiting < delayTarget/2:
+	case waiting < target/2:
 		c.window += max(2, c.window/8)
 	default:
 		c.window += 2
