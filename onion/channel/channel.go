@@ -153,6 +153,15 @@ func (c *Channel) Outgoing() bool { return c.client }
 // Done is closed when the channel ends.
 func (c *Channel) Done() <-chan struct{} { return c.closing }
 
+func (c *Channel) isClosing() bool {
+	select {
+	case <-c.closing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Circuits returns how many circuits use the channel.
 func (c *Channel) Circuits() int {
 	c.mu.RLock()

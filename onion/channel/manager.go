@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	maxChannels   = 1024
-	maxHandshakes = 64               // incoming, under way
-	idleChannel   = 10 * time.Minute // after which a channel without circuits is closed
+	maxChannels = 1024
+	maxOfNode   = 4                // channels with one node
+	idleChannel = 10 * time.Minute // after which a channel without circuits is closed
 )
 
 // Underlay reaches nodes by their NodeID: the mesh.
@@ -29,7 +29,7 @@ type Manager struct {
 	cfg      Config
 	underlay Underlay
 	log      *slog.Logger
-	shaking  chan struct{}
+	shaking  gate
 	running  chan struct{} // closed when Run has begun
 
 	mu       sync.Mutex
@@ -55,7 +55,7 @@ func NewManager(cfg Config, u Underlay, log *slog.Logger) *Manager {
 	if cfg.Budget == nil {
 		cfg.Budget = NewBudget(DefaultBudget)
 	}
-	return &Manager{cfg: cfg, underlay: u, log: log, shaking: make(chan struct{}, maxHandshakes), running: make(chan struct{}),
+	return &Manager{cfg: cfg, underlay: u, log: log, running: make(chan struct{}),
 		channels: make(map[identity.NodeID][]*Channel), dials: make(map[identity.NodeID]*dial)}
 }
 
@@ -93,14 +93,10 @@ func (m *Manager) Run(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
-		select {
-		case m.shaking <- struct{}{}:
-		default:
+		if !m.shaking.enter(conn) {
 			conn.Close()
-			continue
-		}
-		if !m.start(func(ctx context.Context) { m.accept(ctx, conn) }) {
-			<-m.shaking
+		} else if !m.start(func(ctx context.Context) { m.accept(ctx, conn) }) {
+			m.shaking.leave(conn)
 			conn.Close()
 		}
 	}
@@ -119,7 +115,7 @@ func (m *Manager) start(f func(ctx context.Context)) bool {
 
 func (m *Manager) accept(ctx context.Context, conn net.Conn) {
 	c, err := Accept(ctx, conn, m.cfg)
-	<-m.shaking
+	m.shaking.leave(conn)
 	if err != nil {
 		m.log.Debug("channel refused", "err", err)
 		return
@@ -134,11 +130,28 @@ func (m *Manager) accept(ctx context.Context, conn net.Conn) {
 func (m *Manager) add(c *Channel) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.count >= maxChannels {
+	if len(m.channels[c.node]) >= maxOfNode || m.count >= maxChannels && !m.makeRoom() {
 		return false
 	}
 	m.count++
 	m.channels[c.node] = append(m.channels[c.node], c)
+	return true
+}
+
+// makeRoom closes the oldest channel that no circuit uses. Called with mu held.
+func (m *Manager) makeRoom() bool {
+	var oldest *Channel
+	for _, cs := range m.channels {
+		for _, c := range cs {
+			if c.Circuits() == 0 && !c.isClosing() && (oldest == nil || c.opened.Before(oldest.opened)) {
+				oldest = c
+			}
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	oldest.Close()
 	return true
 }
 
@@ -198,9 +211,7 @@ func (m *Manager) Channel(ctx context.Context, id identity.NodeID) (*Channel, er
 	}
 	m.mu.Lock()
 	for _, c := range m.channels[id] {
-		select {
-		case <-c.Done():
-		default:
+		if !c.isClosing() {
 			m.mu.Unlock()
 			return c, nil
 		}
