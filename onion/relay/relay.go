@@ -26,17 +26,14 @@ import (
 )
 
 const (
-	workers       = 2
-	handshakeWait = 64 // handshakes that may wait for a worker
-	// A handshake that waited longer is of no use: its client has given up.
-	handshakeAge = time.Second
+	workers = 2
 
 	extendTimeout = 10 * time.Second
 	maxExtending  = 64 // extensions under way, of all circuits
 
 	// CREATE cells that a channel may send at once, and how many a second afterwards.
-	createBurst = 100
-	createRate  = 50
+	createBurst = 500
+	createRate  = 200
 )
 
 // Dialer gives channels to other nodes.
@@ -84,7 +81,7 @@ type Stats struct {
 type Relay struct {
 	cfg   Config
 	ntor  *ntor.Server
-	queue chan handshake
+	queue *queue
 	slots chan struct{} // extensions under way
 
 	mu      sync.Mutex // guards adding to tasks
@@ -99,13 +96,6 @@ type Relay struct {
 	}
 }
 
-// handshake is a Create that waits for a worker.
-type handshake struct {
-	leg     *channel.Leg
-	request []byte
-	since   time.Time
-}
-
 // New returns a Relay, which works while Run runs.
 func New(cfg Config) *Relay {
 	if cfg.Log == nil {
@@ -117,7 +107,7 @@ func New(cfg Config) *Relay {
 	return &Relay{
 		cfg:     cfg,
 		ntor:    ntor.NewServer(cfg.Identity.NodeID(), cfg.OnionKey),
-		queue:   make(chan handshake, handshakeWait),
+		queue:   newQueue(),
 		slots:   make(chan struct{}, maxExtending),
 		buckets: make(map[*channel.Channel]*bucket),
 	}
@@ -145,8 +135,8 @@ func (r *Relay) Run(ctx context.Context) error {
 				select {
 				case <-ctx.Done():
 					return
-				case h := <-r.queue:
-					r.shake(h)
+				case <-r.queue.more:
+					r.shake(r.queue.pop())
 				}
 			}
 		})
@@ -156,11 +146,14 @@ func (r *Relay) Run(ctx context.Context) error {
 	r.stopped = true
 	r.mu.Unlock()
 	r.tasks.Wait()
-	for len(r.queue) > 0 {
-		h := <-r.queue
-		h.leg.Destroy(cell.ReasonShutdown)
+	for {
+		select {
+		case <-r.queue.more:
+			r.queue.pop().leg.Destroy(cell.ReasonShutdown)
+		default:
+			return nil
+		}
 	}
-	return nil
 }
 
 // start runs f on a goroutine that Run waits for. It reports false if the relay
@@ -182,11 +175,9 @@ func (r *Relay) HandleCreate(leg *channel.Leg, request []byte) {
 		leg.Destroy(cell.ReasonResource)
 		return
 	}
-	select {
-	case r.queue <- handshake{leg, bytes.Clone(request), time.Now()}:
-	default:
+	if h, full := r.queue.push(leg.Channel(), handshake{leg, bytes.Clone(request), time.Now()}); full {
 		r.stats.refused.Add(1)
-		leg.Destroy(cell.ReasonResource)
+		h.leg.Destroy(cell.ReasonResource)
 	}
 }
 
