@@ -165,7 +165,8 @@ func (c *Circuit) extend(ctx context.Context, hop Hop) error {
 	c.backward.Add(hop.Suite, keys.Backward)
 	c.path = append(c.path, hop)
 	c.mu.Unlock()
-	c.end.Store(stream.New(stream.Config{Sender: c, Message: c.handleMessage}))
+	c.end.Store(stream.New(stream.Config{Sender: c, Message: c.handleMessage,
+		Kill: func() { c.destroy(cell.ReasonResource, errors.New("the circuit cannot send")) }}))
 	return nil
 }
 

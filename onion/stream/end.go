@@ -55,10 +55,11 @@ type Config struct {
 	// Resolve looks a name up and calls answer once; it is called on the reader's
 	// goroutine and must not block. Nil: questions are refused.
 	Resolve func(name string, answer func(cell.Resolved))
-	// Budget bounds what waits on this and other Ends; Kill is called, from anywhere,
-	// to have this circuit destroyed. Nil: no bound but that of each stream.
+	// Budget bounds what waits on this and other Ends. Nil: no bound but that of each
+	// stream. It needs Kill.
 	Budget *Budget
-	Kill   func()
+	// Kill is called, on a goroutine of its own, to have the circuit destroyed.
+	Kill func()
 	// MaxWindow bounds what may wait to be read on a stream, in bytes. 0: 4 MiB.
 	MaxWindow int
 }
@@ -395,8 +396,7 @@ func (e *End) flush() error {
 // seal sends the cell being filled.
 func (e *End) seal(size int) error {
 	if e.out.flow.unanswered() > mostUnanswered {
-		e.out.err = fmt.Errorf("%w: it acknowledges nothing", errProtocol)
-		return e.out.err
+		return e.fail(fmt.Errorf("%w: it acknowledges nothing", errProtocol))
 	}
 	b := e.out.b
 	e.out.b = nil
@@ -408,9 +408,17 @@ func (e *End) seal(size int) error {
 	}
 	tag, err := e.cfg.Sender.Send(b, size, step)
 	if err != nil {
-		e.out.err = err
-		return err
+		return e.fail(err)
 	}
 	e.out.flow.onSent(now, tag)
 	return nil
+}
+
+// fail notes why nothing can be sent any more, and has the circuit destroyed.
+func (e *End) fail(err error) error {
+	e.out.err = err
+	if e.cfg.Kill != nil {
+		go e.cfg.Kill() // on a goroutine of its own, which ends at once: Close wants out
+	}
+	return err
 }
