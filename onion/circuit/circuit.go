@@ -125,19 +125,19 @@ func (c *Circuit) extend(ctx context.Context, hop Hop) error {
 	if err != nil {
 		return err
 	}
-	c.mu.Lock()
-	c.waiting = true
-	c.mu.Unlock()
 	end := c.end.Load()
+	if end != nil && end.Streams() > 0 {
+		return errors.New("streams are open")
+	}
+	c.expectAnswer()
 	if end == nil {
 		err = c.leg.SendCreate(append([]byte{cell.HandshakeHybrid}, request...))
-	} else if end.Streams() > 0 {
-		err = errors.New("streams are open")
 	} else {
-		err = end.Send(cell.Message{Command: cell.MsgExtend,
+		err = end.SendLast(cell.Message{Command: cell.MsgExtend,
 			Body: cell.AppendExtend(nil, cell.Extend{Node: hop.Node, Handshake: cell.HandshakeHybrid, Request: request})})
 	}
 	if err != nil {
+		c.destroy(cell.ReasonInternal, err)
 		return err
 	}
 	var a answer
@@ -150,6 +150,9 @@ func (c *Circuit) extend(ctx context.Context, hop Hop) error {
 		return context.Cause(ctx)
 	}
 	if a.reply == nil {
+		if end != nil {
+			end.Thaw()
+		}
 		return errors.New(a.reason.String())
 	}
 	keys, _, err := client.Finish(a.reply)
@@ -294,6 +297,13 @@ func (c *Circuit) handleMessage(m cell.Message) error {
 		return errProtocol
 	}
 	return nil
+}
+
+// expectAnswer says that an answer is due.
+func (c *Circuit) expectAnswer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = true
 }
 
 // answered hands an answer to Extend, if that waits for one.

@@ -103,3 +103,27 @@ func TestBeginFlood(t *testing.T) {
 		}
 	}
 }
+
+// A stub that has carried streams can be made longer: no credit of either end
+// gets between the hops.
+func TestUsedStubIsExtended(t *testing.T) {
+	n := newNetwork()
+	client, path, _ := threeHops(t, n, mixed, server(t, echo))
+	stub := n.start(t, layer.AES, server(t, echo))
+	for range 20 {
+		c := mustBuild(t, client, []circuit.Hop{path[0], stub.hop})
+		for range 30 {
+			if err := ask(c, "message"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the streams are over", func() bool { return c.Streams() == 0 })
+		if err := c.Extend(t.Context(), path[2]); err != nil {
+			t.Fatal(err)
+		}
+		if err := ask(c, "message"); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+}

@@ -172,14 +172,12 @@ func (n *nextSide) HandleCreated(reply []byte) {
 		n.leg.Destroy(cell.ReasonProtocol)
 		return
 	}
-	c.extending = false
+	// From here on: what the client sends after it has seen Extended is for others.
+	c.extending, c.passing = false, true
 	c.timer.Stop()
 	c.mu.Unlock()
 	c.r.stats.extended.Add(1)
-	c.end.Send(cell.Message{Command: cell.MsgExtended, Body: reply})
-	c.mu.Lock()
-	c.passing = true
-	c.mu.Unlock()
+	c.end.SendLast(cell.Message{Command: cell.MsgExtended, Body: reply})
 	c.end.Close() // a relay that passes cells on says nothing of its own
 }
 

@@ -196,12 +196,14 @@ func (r *receipts) onCell(tag [cell.TagSize]byte, congested bool, now func() tim
 	}
 }
 
-// due returns the credit to send if at least that many cells want one.
-func (r *receipts) due(cells uint32, now func() time.Time) (m cell.Credit, ok bool) {
-	if r.upTo-r.told < cells || r.upTo == r.told {
-		return m, false
-	}
-	m = cell.Credit{Cells: r.upTo, Tag: r.tag, Held: now().Sub(r.at), Congested: r.congested}
+// pending reports whether at least that many cells want a credit.
+func (r *receipts) pending(cells uint32) bool {
+	return r.upTo != r.told && r.upTo-r.told >= cells
+}
+
+// take returns the credit to send now.
+func (r *receipts) take(now time.Time) cell.Credit {
+	m := cell.Credit{Cells: r.upTo, Tag: r.tag, Held: now.Sub(r.at), Congested: r.congested}
 	r.told, r.congested = r.upTo, 0
-	return m, true
+	return m
 }

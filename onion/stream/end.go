@@ -29,6 +29,7 @@ const (
 // Errors of an End.
 var (
 	ErrTooMany  = errors.New("too many streams on the circuit")
+	errFrozen   = errors.New("the circuit is being extended")
 	errProtocol = errors.New("the other end of the circuit broke the protocol")
 )
 
@@ -88,6 +89,7 @@ type End struct {
 		flow    congestion
 		waiters []*Stream // for room in flow, in turn
 		stepped time.Time
+		frozen  bool // SendLast
 		err     error
 	}
 }
@@ -128,12 +130,15 @@ func (e *End) HandleIdle() {
 
 // credit tells the other end what has arrived, if that is enough cells.
 func (e *End) credit(cells uint32) error {
-	m, ok := e.seen.due(cells, time.Now)
-	if !ok {
+	if !e.seen.pending(cells) {
 		return nil
 	}
 	e.out.Lock()
 	defer e.out.Unlock()
+	if e.out.frozen {
+		return nil
+	}
+	m := e.seen.take(time.Now())
 	return e.add(cell.MsgCredit, 0, cell.AppendCredit(make([]byte, 0, 32), m))
 }
 
@@ -286,6 +291,26 @@ func (e *End) Send(m cell.Message) error {
 	return err
 }
 
+// SendLast sends a message of the circuit after which this End says nothing more,
+// not even credits, until Thaw: what follows belongs to another hop.
+func (e *End) SendLast(m cell.Message) error {
+	e.out.Lock()
+	defer e.out.Unlock()
+	err := e.add(m.Command, m.Stream, m.Body)
+	if err == nil {
+		err = e.flush()
+	}
+	e.out.frozen = true
+	return err
+}
+
+// Thaw ends what SendLast began.
+func (e *End) Thaw() {
+	e.out.Lock()
+	defer e.out.Unlock()
+	e.out.frozen = false
+}
+
 // Close ends all streams: the circuit is gone.
 func (e *End) Close() {
 	e.mu.Lock()
@@ -340,6 +365,9 @@ func (e *End) forget(s *Stream) {
 func (e *End) add(c cell.MessageCommand, stream uint16, body []byte) error {
 	if e.out.err != nil {
 		return e.out.err
+	}
+	if e.out.frozen {
+		return errFrozen
 	}
 	const large = cell.LargeBody
 	need := cell.MessageHeader + len(body)
