@@ -529,3 +529,26 @@ func FuzzHandlePayload(f *testing.F) {
 		}
 	})
 }
+
+// After SendLast whatever an End says would belong to another hop.
+func TestSilenceAfterSendLast(t *testing.T) {
+	p := newPath(0, 0)
+	e := New(Config{Sender: p})
+	if err := e.SendLast(cell.Message{Command: cell.MsgExtend, Body: make([]byte, 40)}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 * creditSoon {
+		if err := e.HandlePayload(nil, [16]byte{}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.HandleIdle()
+	if _, err := e.Open(cell.Target{Name: "x"}, nil); !errors.Is(err, errFrozen) || p.cells != 1 {
+		t.Errorf("%d cells, a stream: %v", p.cells, err)
+	}
+	e.Thaw()
+	e.HandleIdle()
+	if _, err := e.Open(cell.Target{Name: "x"}, nil); err != nil || p.cells != 3 {
+		t.Errorf("%d cells after Thaw, a stream: %v", p.cells, err)
+	}
+}
