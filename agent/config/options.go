@@ -21,17 +21,18 @@ const (
 // DefaultPortRange is one range, so that one firewall rule opens it.
 var DefaultPortRange = PortRange{18250, 18313}
 
-// option is a row of the table that reading, showing and comparing share.
-type option struct {
+// option is a row of the table that reading, showing and comparing share, of one
+// type of section.
+type option[T any] struct {
 	name string
 	list bool
 	live bool // a reload applies it; else a restart is needed
-	set  func(r *reader, c *Config, value string) error
-	get  func(c *Config) []string
+	set  func(r *reader, to *T, value string) error
+	get  func(of *T) []string
 }
 
 // mainOptions are the options of `config globalnet`, in the order of reference.uci.
-var mainOptions = []option{
+var mainOptions = []option[Config]{
 	{name: "network", set: setNetwork, get: func(c *Config) []string { return one(c.Network) }},
 	{name: "passphrase", set: setPassphrase, get: func(c *Config) []string { return one(c.Passphrase.String()) }},
 	{name: "passphrase_file", set: setPassphraseFile, get: func(*Config) []string { return nil }},

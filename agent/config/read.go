@@ -85,7 +85,7 @@ func (r *reader) read(f File) Config {
 				continue
 			}
 			mainName = s.Name
-			r.readMain(&c, s)
+			readOptions(r, s, mainOptions, r.seen, &c)
 		case "peer":
 			r.readPeer(&c, s)
 		default:
@@ -97,31 +97,41 @@ func (r *reader) read(f File) Config {
 	return c
 }
 
-func (r *reader) readMain(c *Config, s Section) {
+// readOptions reads the options of a section into a value. Seen has the lines of
+// options of an earlier section of the same name, and is added to.
+func readOptions[T any](r *reader, s Section, table []option[T], seen map[string]int, to *T) {
 	for _, o := range s.Options {
-		i := slices.IndexFunc(mainOptions, func(known option) bool { return known.name == o.Name })
+		i := slices.IndexFunc(table, func(known option[T]) bool { return known.name == o.Name })
 		if i < 0 {
-			r.warn(o.Line, o.Name, "not a known option, has no effect%s", nearest(o.Name, mainNames()))
+			r.warn(o.Line, o.Name, "not a known option%s, has no effect%s", of(s.Type), nearest(o.Name, names(table)))
 			continue
 		}
-		known := mainOptions[i]
+		known := table[i]
 		if !known.list {
 			if o.List {
 				r.fail(o.Line, o.Name, "has one value: write option, not list")
 				continue
 			}
-			if first, twice := r.seen[o.Name]; twice {
+			if first, twice := seen[o.Name]; twice {
 				r.fail(o.Line, o.Name, "given twice, first on line %d", first)
 				continue
 			}
 		}
-		r.seen[o.Name] = o.Line
+		seen[o.Name] = o.Line
 		for _, v := range values(o, known.list) {
-			if err := known.set(r, c, v); err != nil {
+			if err := known.set(r, to, v); err != nil {
 				r.fail(o.Line, o.Name, "%v", err)
 			}
 		}
 	}
+}
+
+// of says of which section an option is, where there is more than one type with options.
+func of(section string) string {
+	if section == "globalnet" {
+		return ""
+	}
+	return " of " + section
 }
 
 // values splits an option that is used as a list, as UCI's own readers do.
@@ -275,9 +285,9 @@ func readSecret(name string) (string, error) {
 	return string(text), nil
 }
 
-func mainNames() []string {
-	names := make([]string, len(mainOptions))
-	for i, o := range mainOptions {
+func names[T any](table []option[T]) []string {
+	names := make([]string, len(table))
+	for i, o := range table {
 		names[i] = o.name
 	}
 	return names

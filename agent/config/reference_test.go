@@ -52,7 +52,7 @@ func TestReferenceNamesEveryOption(t *testing.T) {
 	for _, want := range []struct {
 		section string
 		options []string
-	}{{"globalnet", mainNames()}, {"peer", peerOptions}} {
+	}{{"globalnet", names(mainOptions)}, {"peer", peerOptions}} {
 		for _, name := range want.options {
 			if !slices.Contains(got[want.section], name) {
 				t.Errorf("option %s of %s is not in the reference", name, want.section)
