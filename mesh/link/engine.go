@@ -54,7 +54,7 @@ func New(cfg Config) (*Engine, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
-	tlsCfg, err := tlsConfig(cfg.Identity)
+	tlsCfg, err := cfg.Identity.TLSConfig(alpn)
 	if err != nil {
 		return nil, fmt.Errorf("preparing TLS: %w", err)
 	}

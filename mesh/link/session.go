@@ -129,7 +129,7 @@ func (s *session) run(ctx context.Context, raw *meteredConn) (*Established, erro
 	}
 	raw.budget.Store(maxSessionBytes)
 	s.binding = binding{s.conn.ConnectionState()}
-	node, err := peerNode(s.binding.cs)
+	node, err := identity.PeerNode(s.binding.cs)
 	if err == nil {
 		err = s.expect(node)
 	}

@@ -2,7 +2,6 @@ package link
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/tls"
@@ -10,9 +9,6 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
-	"time"
-
-	"globalnet/internal/identity"
 )
 
 const (
@@ -29,45 +25,6 @@ const (
 	maxHandshakeBytes = 16 << 10
 	maxSessionBytes   = 128 << 10
 )
-
-// tlsConfig is for both sides. Certificates are judged by their key alone: a
-// router's clock may be decades off, so no date is ever looked at.
-func tlsConfig(id *identity.Identity) (*tls.Config, error) {
-	cert, err := id.Certificate()
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		Certificates:           []tls.Certificate{cert},
-		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{alpn},
-		ClientAuth:             tls.RequireAnyClientCert,
-		InsecureSkipVerify:     true, // VerifyConnection judges
-		SessionTicketsDisabled: true,
-		Time:                   func() time.Time { return time.Unix(1<<31, 0) },
-		VerifyConnection: func(cs tls.ConnectionState) error {
-			raw := make([][]byte, len(cs.PeerCertificates))
-			for i, c := range cs.PeerCertificates {
-				raw[i] = c.Raw
-			}
-			_, err := identity.NodeIDFromCertificates(raw)
-			if err == nil && cs.NegotiatedProtocol != alpn {
-				err = fmt.Errorf("protocol %q", cs.NegotiatedProtocol)
-			}
-			return err
-		},
-	}, nil
-}
-
-// peerNode returns the node that VerifyConnection has judged.
-func peerNode(cs tls.ConnectionState) (id identity.NodeID, err error) {
-	key, ok := cs.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
-	if !ok {
-		return id, errors.New("certificate without an Ed25519 key")
-	}
-	copy(id[:], key)
-	return id, nil
-}
 
 // binding is the keys that tie messages to one TLS session.
 type binding struct{ cs tls.ConnectionState }

@@ -118,7 +118,7 @@ func Accept(ctx context.Context, conn net.Conn, cfg Config) (*Channel, error) {
 
 func open(ctx context.Context, conn net.Conn, cfg Config, client bool) (*Channel, error) {
 	tune(conn)
-	config, err := tlsConfig(cfg.Identity)
+	config, err := cfg.Identity.TLSConfig(alpn)
 	if err != nil {
 		conn.Close()
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/cipher"
-	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/tls"
@@ -38,35 +37,6 @@ type handshake struct {
 	node      identity.NodeID
 	aes       bool
 	send, get [32]byte
-}
-
-// tlsConfig is for both sides. Certificates are judged by their key alone: a
-// router's clock may be decades off, so no date is ever looked at.
-func tlsConfig(id *identity.Identity) (*tls.Config, error) {
-	cert, err := id.Certificate()
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		Certificates:           []tls.Certificate{cert},
-		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{alpn},
-		ClientAuth:             tls.RequireAnyClientCert,
-		InsecureSkipVerify:     true, // VerifyConnection judges
-		SessionTicketsDisabled: true,
-		Time:                   func() time.Time { return time.Unix(1<<31, 0) },
-		VerifyConnection: func(cs tls.ConnectionState) error {
-			raw := make([][]byte, len(cs.PeerCertificates))
-			for i, c := range cs.PeerCertificates {
-				raw[i] = c.Raw
-			}
-			_, err := identity.NodeIDFromCertificates(raw)
-			if err == nil && cs.NegotiatedProtocol != alpn {
-				err = fmt.Errorf("protocol %q", cs.NegotiatedProtocol)
-			}
-			return err
-		},
-	}, nil
 }
 
 // shake runs the handshake of TLS 1.3 on conn, without TLS's records: its
@@ -227,11 +197,9 @@ func (s *shaker) read() error {
 // result takes the keys out of the finished handshake.
 func (s *shaker) result(client bool) (h handshake, err error) {
 	cs := s.q.ConnectionState()
-	key, ok := cs.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
-	if !ok {
-		return h, errors.New("certificate without an Ed25519 key")
+	if h.node, err = identity.PeerNode(cs); err != nil {
+		return h, err
 	}
-	copy(h.node[:], key)
 	out, err := cs.ExportKeyingMaterial(exporterLabel, nil, 64)
 	if err != nil {
 		return h, fmt.Errorf("exporting keys: %w", err)
