@@ -63,7 +63,7 @@ func New(o Options) (*Agent, error) {
 	book := peers.New(id.NodeID(), rng)
 	a.book.load(book)
 	var destinations mesh.Destinations
-	if a.dht = newHashTable(id, c.DHT, o.SmallMemory, o.Log); a.dht != nil {
+	if a.dht = newHashTable(id, c.DHT, o.SmallMemory, filepath.Join(c.StateDir, "records.state"), o.Log); a.dht != nil {
 		destinations = a.dht.node
 	}
 	a.node, err = mesh.New(mesh.Config{
@@ -160,6 +160,9 @@ func (a *Agent) Status(ctx context.Context) (mesh.Status, error) {
 	case <-a.node.Ready():
 	default:
 		return s, nil // the table does not run yet
+	}
+	if a.dht.stopped() != "" {
+		return s, nil
 	}
 	more, err := a.dht.node.Counters(ctx)
 	if errors.Is(err, dht.ErrClosed) {

@@ -26,19 +26,25 @@ type hashTable struct {
 
 	superseded chan dht.Key // of publications of ours
 
-	mu        sync.Mutex
-	published map[dht.Key]dht.Publication
+	shelf  *shelf
+	listen func() (dht.PacketConn, func() error, error) // and what closes it
+
+	mu      sync.Mutex
+	problem string // why the table does not run; "" if it does
 }
 
 const (
 	tendInterval = time.Minute // how often the clock is judged; least time between two republications
 	smallStore   = 1 << 20     // octets of others' records where memory is small
 	smallRecords = 1024
-	maxPublished = 64 // names of `dht put`, and the node record
+
+	firstBind = time.Second // back-off of attempts to open our port
+	lastBind  = time.Minute
 )
 
-// newHashTable returns nil if the table is switched off.
-func newHashTable(id *identity.Identity, mode config.DHT, small bool, log *slog.Logger) *hashTable {
+// newHashTable returns nil if the table is switched off. What is published is kept in
+// the file at path, if there is one.
+func newHashTable(id *identity.Identity, mode config.DHT, small bool, path string, log *slog.Logger) *hashTable {
 	if mode == config.DHTOff {
 		return nil
 	}
@@ -56,8 +62,10 @@ func newHashTable(id *identity.Identity, mode config.DHT, small bool, log *slog.
 	}
 	h := &hashTable{
 		id: id, mode: mode, log: log, node: dht.NewNode(cfg, log),
-		superseded: make(chan dht.Key, maxPublished), published: make(map[dht.Key]dht.Publication),
+		superseded: make(chan dht.Key, 2*maxPublished), shelf: newShelf(id, path, log),
 	}
+	h.listen = h.listenUDP
+	h.shelf.load()
 	h.node.Superseded = func(s dht.Superseded) {
 		select {
 		case h.superseded <- s.Key:
@@ -79,24 +87,83 @@ func (h *hashTable) run(ctx context.Context, ready <-chan struct{}) error {
 		return nil
 	case <-ready:
 	}
-	conn, err := net.ListenUDP("udp6", &net.UDPAddr{IP: h.id.NodeID().Address().AsSlice(), Port: dht.Port})
-	if err != nil {
-		return fmt.Errorf("listening for the hash table: %w", err)
+	conn, closeConn := h.bind(ctx)
+	if conn == nil {
+		return nil
 	}
-	defer conn.Close()
+	defer closeConn()
 	tendCtx, stop := context.WithCancel(ctx)
 	var tender sync.WaitGroup
 	tender.Go(func() { h.tend(tendCtx) })
+	tender.Go(func() { h.publishAll(tendCtx) })
+	tender.Go(func() { h.shelf.run(tendCtx, h.node) })
 	defer tender.Wait()
 	defer stop()
 	return h.node.Run(ctx, conn)
 }
 
-// tend publishes our node record, judges the clock, and publishes again what gave
-// way. Only this node has its key: a newer record is our own of an earlier life, or
+func (h *hashTable) listenUDP() (dht.PacketConn, func() error, error) {
+	conn, err := net.ListenUDP("udp6", &net.UDPAddr{IP: h.id.NodeID().Address().AsSlice(), Port: dht.Port})
+	if err != nil {
+		return nil, nil, err
+	}
+	return conn, conn.Close, nil
+}
+
+// bind opens our port. While it cannot, it says why, and tries ever more rarely: the
+// mesh works without the table. It returns nil if ctx ends.
+func (h *hashTable) bind(ctx context.Context) (dht.PacketConn, func() error) {
+	for wait := firstBind; ; wait = min(2*wait, lastBind) {
+		conn, closeConn, err := h.listen()
+		if err == nil {
+			if h.setProblem("") != "" {
+				h.log.Info("the hash table runs now")
+			}
+			return conn, closeConn
+		}
+		problem := fmt.Sprintf("UDP port %d of our mesh address cannot be opened: %v", dht.Port, err)
+		if h.setProblem(problem) != problem {
+			h.log.Warn("the hash table does not run, the agent goes on trying: end the program that has its port",
+				"port", dht.Port, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+// setProblem returns what was there before.
+func (h *hashTable) setProblem(problem string) (before string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before, h.problem = h.problem, problem
+	return before
+}
+
+// stopped says why the table does not run; "" if it does.
+func (h *hashTable) stopped() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.problem
+}
+
+// publishAll publishes our node record, and what an earlier run left to us.
+func (h *hashTable) publishAll(ctx context.Context) {
+	p := h.nodePublication()
+	h.shelf.put(&published{Publication: p})
+	h.publishAgain(ctx, keyOf(p))
+	for _, p := range h.shelf.all() {
+		if p.name != "" {
+			h.publishAgain(ctx, keyOf(p.Publication))
+		}
+	}
+}
+
+// tend judges the clock, and publishes again what gave way. Only this node has its key: a newer record is our own of an earlier life, or
 // of a time when our clock was ahead, and what we say now is what holds.
 func (h *hashTable) tend(ctx context.Context) {
-	h.publishAgain(ctx, h.add(h.nodePublication()))
 	ticker := time.NewTicker(tendInterval)
 	defer ticker.Stop()
 	trusted := plausible(time.Now())
@@ -128,23 +195,13 @@ func (h *hashTable) tend(ctx context.Context) {
 	}
 }
 
-// add remembers a publication and returns its key.
-func (h *hashTable) add(p dht.Publication) dht.Key {
-	key := keyOf(p)
-	h.mu.Lock()
-	h.published[key] = p
-	h.mu.Unlock()
-	return key
-}
-
 func (h *hashTable) publishAgain(ctx context.Context, key dht.Key) {
-	h.mu.Lock()
-	p, ok := h.published[key]
-	h.mu.Unlock()
+	p, ok := h.shelf.get(key)
 	if !ok {
 		return
 	}
 	done, err := h.node.Publish(ctx, p)
+	h.shelf.signed(key, done.Seq)
 	if err != nil && ctx.Err() == nil {
 		h.log.Debug("record not stored yet", "err", err) // the table tries again
 		return

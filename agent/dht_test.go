@@ -51,18 +51,30 @@ func (d *deaf) SetReadDeadline(time.Time) error {
 // alone runs a table that reaches nobody, in a bubble of synctest.
 func alone(t *testing.T, mode config.DHT) *hashTable {
 	t.Helper()
-	h := newHashTable(testIdentity(t, 1), mode, true, slog.New(slog.DiscardHandler))
-	ctx, stop := context.WithCancel(t.Context())
+	h, _ := aloneWith(t, mode, "")
+	return h
+}
+
+// aloneWith keeps what is published in a file; stop ends the table.
+func aloneWith(t *testing.T, mode config.DHT, path string) (h *hashTable, stop func()) {
+	t.Helper()
+	h = newHashTable(testIdentity(t, 1), mode, true, path, slog.New(slog.DiscardHandler))
+	h.listen = func() (dht.PacketConn, func() error, error) {
+		return &deaf{stop: make(chan struct{})}, func() error { return nil }, nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ready := make(chan struct{})
+	close(ready)
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := h.node.Run(ctx, &deaf{stop: make(chan struct{})}); err != nil {
+		if err := h.run(ctx, ready); err != nil {
 			t.Error(err)
 		}
 	})
-	running.Go(func() { h.tend(ctx) })
-	t.Cleanup(func() { stop(); running.Wait() })
+	stop = func() { cancel(); running.Wait() }
+	t.Cleanup(stop)
 	synctest.Wait()
-	return h
+	return h, stop
 }
 
 func TestRecordKeysAgree(t *testing.T) {
@@ -231,7 +243,7 @@ func TestClockIsJudged(t *testing.T) {
 }
 
 func TestTableOff(t *testing.T) {
-	if newHashTable(testIdentity(t, 1), config.DHTOff, false, slog.New(slog.DiscardHandler)) != nil {
+	if newHashTable(testIdentity(t, 1), config.DHTOff, false, "", slog.New(slog.DiscardHandler)) != nil {
 		t.Error("there is a table that is off")
 	}
 	if (&Agent{}).DHT() != nil {

@@ -18,8 +18,24 @@ func refused(format string, args ...any) error {
 	return &control.Error{Code: control.BadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
+// running returns an error while the table does not run.
+func (h *hashTable) running() error {
+	problem := h.stopped()
+	if problem == "" {
+		return nil
+	}
+	return &control.Error{
+		Code: control.NotRunning, Message: "the hash table does not run: " + problem,
+		Hint: fmt.Sprintf("see who has the port with `ss -lunp sport = :%d` and end it; the agent goes on trying", dht.Port),
+	}
+}
+
 // Status returns what our node of the table knows about itself.
 func (h *hashTable) Status(ctx context.Context) (control.DHTStatus, error) {
+	if problem := h.stopped(); problem != "" {
+		key := dht.NodeKey(h.id.NodeID().Address())
+		return control.DHTStatus{Mode: string(h.mode), Key: hex.EncodeToString(key[:]), Problem: problem}, nil
+	}
 	s, err := h.node.Status(ctx)
 	if err != nil {
 		return control.DHTStatus{}, err
@@ -41,6 +57,9 @@ func (h *hashTable) Get(ctx context.Context, node identity.NodeID, name string) 
 	if err != nil {
 		return control.DHTRecord{}, refused("%v", err)
 	}
+	if err := h.running(); err != nil {
+		return control.DHTRecord{}, err
+	}
 	done, err := h.node.Get(ctx, typ, key)
 	if err != nil {
 		return control.DHTRecord{}, err
@@ -49,7 +68,11 @@ func (h *hashTable) Get(ctx context.Context, node identity.NodeID, name string) 
 	if done.Record == nil {
 		return found, nil
 	}
-	found.Found, found.Seq, found.Holders = true, done.Record.Seq, done.Holders
+	found.Seq, found.Holders = done.Record.Seq, done.Holders
+	if found.Withdrawn = len(done.Record.Value) == 0; found.Withdrawn {
+		return found, nil
+	}
+	found.Found = true
 	if found.Value, err = dht.Open(node[:], key, done.Record.Value); err != nil {
 		return found, err
 	}
@@ -77,38 +100,81 @@ func roles(bits uint16) []string {
 	return list
 }
 
-// Put publishes a value of ours under a name and keeps it published.
+// Put publishes a value of ours under a name and keeps it published, after a restart
+// too.
 func (h *hashTable) Put(ctx context.Context, name string, value []byte) (control.DHTStored, error) {
-	if len(name) < 1 || len(name) > maxName {
-		return control.DHTStored{}, refused("name of %d octets: want 1 to %d", len(name), maxName)
+	if err := checkName(name); err != nil {
+		return control.DHTStored{}, err
 	}
 	if len(value) > maxValue {
 		return control.DHTStored{}, refused("value of %d octets: want at most %d", len(value), maxValue)
 	}
-	p := publication(h.id, name, value)
-	key := keyOf(p)
-	h.mu.Lock()
-	_, known := h.published[key]
-	full := !known && len(h.published) >= maxPublished
-	if !full {
-		h.published[key] = p
+	return h.store(ctx, h.shelf.item(name, value, false))
+}
+
+// Withdraw says to all who hold the value of a name, or read it, that it is gone.
+func (h *hashTable) Withdraw(ctx context.Context, name string) (control.DHTStored, error) {
+	if err := checkName(name); err != nil {
+		return control.DHTStored{}, err
 	}
-	h.mu.Unlock()
-	if full {
+	return h.store(ctx, h.shelf.item(name, nil, true))
+}
+
+func checkName(name string) error {
+	if len(name) < 1 || len(name) > maxName {
+		return refused("name of %d octets: want 1 to %d", len(name), maxName)
+	}
+	return nil
+}
+
+func (h *hashTable) store(ctx context.Context, p *published) (control.DHTStored, error) {
+	if err := h.running(); err != nil {
+		return control.DHTStored{}, err
+	}
+	if !h.shelf.put(p) {
 		return control.DHTStored{}, &control.Error{
 			Code:    control.Full,
-			Message: fmt.Sprintf("%d records are published, the most there may be", maxPublished),
-			Hint:    "use fewer names; a restart forgets them all",
+			Message: fmt.Sprintf("a node publishes at most %d names and %d octets of values", maxPublished-1, maxKept),
+			Hint:    "`globalnet dht list` shows the names; `globalnet dht withdraw NAME` makes room",
 		}
 	}
-	done, err := h.node.Publish(ctx, p)
+	defer h.shelf.save(false)
+	key := keyOf(p.Publication)
+	current, _ := h.shelf.get(key)
+	done, err := h.node.Publish(ctx, current)
+	h.shelf.signed(key, done.Seq)
 	if err != nil && !errors.Is(err, dht.ErrNoNodes) {
 		return control.DHTStored{}, err
 	}
 	return control.DHTStored{
-		Node: h.id.NodeID(), Name: name, Key: hex.EncodeToString(key[:]), Seq: done.Seq,
+		Node: h.id.NodeID(), Name: p.name, Key: hex.EncodeToString(key[:]), Seq: done.Seq,
 		Stored: done.Stored, Of: done.Of, Read: done.Read, Lookup: looked(done.Result),
 	}, nil
+}
+
+// List returns what is published by names.
+func (h *hashTable) List(ctx context.Context) ([]control.DHTPublished, error) {
+	rounds := make(map[dht.Key]dht.Published)
+	if h.stopped() == "" {
+		list, err := h.node.Publications(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range list {
+			rounds[r.Key] = r
+		}
+	}
+	var names []control.DHTPublished
+	for _, p := range h.shelf.all() {
+		if p.name == "" || !p.withdrawn.IsZero() {
+			continue
+		}
+		r := rounds[keyOf(p.Publication)]
+		names = append(names, control.DHTPublished{
+			Name: p.name, Size: len(p.value), Seq: max(p.Seq, r.Seq), Stored: r.Stored, Of: r.Of,
+		})
+	}
+	return names, nil
 }
 
 // Lookup finds the nodes closest to a key, or to a node.
@@ -122,6 +188,9 @@ func (h *hashTable) Lookup(ctx context.Context, target string) (control.DHTLooku
 			return control.DHTLookup{}, refused("neither a key of 64 hexadecimal digits nor a node: %v", err)
 		}
 		key = dht.NodeKey(node.Address())
+	}
+	if err := h.running(); err != nil {
+		return control.DHTLookup{}, err
 	}
 	done, err := h.node.Lookup(ctx, key)
 	return looked(done.Result), err

@@ -19,6 +19,10 @@ type DHT interface {
 	Get(ctx context.Context, node identity.NodeID, name string) (DHTRecord, error)
 	// Put publishes a value of this node under a name and keeps it published.
 	Put(ctx context.Context, name string, value []byte) (DHTStored, error)
+	// Withdraw says to everybody that the value of a name is gone.
+	Withdraw(ctx context.Context, name string) (DHTStored, error)
+	// List returns the names under which this node publishes.
+	List(ctx context.Context) ([]DHTPublished, error)
 	// Lookup finds the nodes closest to a key in hexadecimal, or to a NodeID.
 	Lookup(ctx context.Context, target string) (DHTLookup, error)
 }
@@ -39,11 +43,13 @@ type DHTStatus struct {
 	CutOff    bool              `json:"cut_off"`
 	RTT       time.Duration     `json:"rtt_ns"`
 	Counters  map[string]uint64 `json:"counters"`
+	Problem   string            `json:"problem,omitempty"` // why it does not run; the rest is empty then
 }
 
 // DHTRecord is what was found.
 type DHTRecord struct {
 	Found      bool            `json:"found"`
+	Withdrawn  bool            `json:"withdrawn"` // there was one; its owner took it back
 	Node       identity.NodeID `json:"node"`
 	Name       string          `json:"name"`
 	Key        string          `json:"key"`
@@ -70,6 +76,15 @@ type DHTStored struct {
 	Of     int             `json:"of"`     // nodes that should
 	Read   int             `json:"read"`   // of them, how many showed it to a second lookup
 	Lookup DHTLookup       `json:"lookup"`
+}
+
+// DHTPublished is a name under which this node publishes a value.
+type DHTPublished struct {
+	Name   string `json:"name"`
+	Size   int    `json:"size"`
+	Seq    uint64 `json:"seq"`    // zero: not signed yet
+	Stored int    `json:"stored"` // nodes that kept it in the last round
+	Of     int    `json:"of"`
 }
 
 // DHTLookup tells how a lookup went.
@@ -99,10 +114,16 @@ type PutRequest struct {
 	Value []byte `json:"value"`
 }
 
+// WithdrawRequest is the body of POST /v1/dht/withdraw.
+type WithdrawRequest struct {
+	Name string `json:"name"`
+}
+
 // Codes of errors of the hash table, beside those of the server.
 const (
 	BadRequest = "bad_request"
 	Full       = "full"
+	NotRunning = "dht_not_running"
 	dhtOff     = "dht_off"
 )
 
@@ -161,6 +182,21 @@ func dhtPut(d DHT, r *http.Request) (any, error) {
 	return stored, err
 }
 
+func dhtWithdraw(d DHT, r *http.Request) (any, error) {
+	var p WithdrawRequest
+	if err := json.NewDecoder(r.Body).Decode(&p); err != nil {
+		return nil, &Error{Code: BadRequest, Message: "the request is not understood: " + err.Error(), Hint: `want {"name": "…"}`}
+	}
+	stored, err := d.Withdraw(r.Context(), p.Name)
+	stored.Lookup = stored.Lookup.withLists()
+	return stored, err
+}
+
+func dhtList(d DHT, r *http.Request) (any, error) {
+	list, err := d.List(r.Context())
+	return orEmpty(list), err
+}
+
 func dhtLookup(d DHT, r *http.Request) (any, error) {
 	l, err := d.Lookup(r.Context(), r.URL.Query().Get("target"))
 	return l.withLists(), err
@@ -188,6 +224,18 @@ func (c *Client) DHTGet(ctx context.Context, node identity.NodeID, name string) 
 func (c *Client) DHTPut(ctx context.Context, name string, value []byte) (DHTStored, error) {
 	var s DHTStored
 	return s, c.call(ctx, http.MethodPost, "/v1/dht/put", PutRequest{name, value}, &s)
+}
+
+// DHTWithdraw takes back what was published under a name; see DHT.Withdraw.
+func (c *Client) DHTWithdraw(ctx context.Context, name string) (DHTStored, error) {
+	var s DHTStored
+	return s, c.call(ctx, http.MethodPost, "/v1/dht/withdraw", WithdrawRequest{name}, &s)
+}
+
+// DHTList asks for the names under which the agent's node publishes.
+func (c *Client) DHTList(ctx context.Context) ([]DHTPublished, error) {
+	var list []DHTPublished
+	return list, c.call(ctx, http.MethodGet, "/v1/dht/list", nil, &list)
 }
 
 // DHTLookup asks for the nodes closest to a key or NodeID.

@@ -37,6 +37,20 @@ func (f *fakeTable) Put(_ context.Context, name string, value []byte) (DHTStored
 	return DHTStored{Name: name, Stored: 2, Of: 3}, f.err
 }
 
+func (f *fakeTable) Withdraw(_ context.Context, name string) (DHTStored, error) {
+	if f.err == nil {
+		delete(f.values, name)
+	}
+	return DHTStored{Name: name, Stored: 2, Of: 3}, f.err
+}
+
+func (f *fakeTable) List(context.Context) (list []DHTPublished, err error) {
+	for name, v := range f.values {
+		list = append(list, DHTPublished{Name: name, Size: len(v), Stored: 2, Of: 3})
+	}
+	return list, f.err
+}
+
 func (f *fakeTable) Lookup(_ context.Context, target string) (DHTLookup, error) {
 	a := netip.MustParseAddr("fd47:4e45::1")
 	return DHTLookup{Key: target, Closest: []netip.Addr{a}, Path: []DHTHop{{Node: a, Outcome: "answered"}}}, f.err
@@ -60,6 +74,16 @@ func TestDHTByClient(t *testing.T) {
 	}
 	if r, err := c.DHTGet(t.Context(), node, ""); err != nil || r.Found {
 		t.Errorf("get of nothing %+v, %v", r, err)
+	}
+	wantList := []DHTPublished{{Name: name, Size: len(value), Stored: 2, Of: 3}}
+	if list, err := c.DHTList(t.Context()); err != nil || !reflect.DeepEqual(list, wantList) {
+		t.Errorf("list %+v, %v", list, err)
+	}
+	if s, err := c.DHTWithdraw(t.Context(), name); err != nil || s.Stored != 2 || s.Name != name {
+		t.Errorf("withdraw %+v, %v", s, err)
+	}
+	if list, err := c.DHTList(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("list %+v, %v", list, err)
 	}
 	want, _ := (*fakeTable)(&fakeTable{}).Lookup(t.Context(), "abc")
 	if l, err := c.DHTLookup(t.Context(), "abc"); err != nil || !reflect.DeepEqual(l, want) {
@@ -85,6 +109,10 @@ func TestDHTErrors(t *testing.T) {
 		{on, "GET", "/v1/dht/get?node=x", "", 400, "bad_request"},
 		{on, "POST", "/v1/dht/put", "{", 400, "bad_request"},
 		{on, "POST", "/v1/dht/put", `{"value": "?"}`, 400, "bad_request"},
+		{off, "POST", "/v1/dht/withdraw", "{}", 409, "dht_off"},
+		{on, "GET", "/v1/dht/withdraw", "", 405, "bad_method"},
+		{on, "POST", "/v1/dht/withdraw", "{", 400, "bad_request"},
+		{failing(&Error{Code: NotRunning, Message: "no port"}), "GET", "/v1/dht/list", "", 409, "dht_not_running"},
 		{on, "POST", "/v1/dht/put", strings.Repeat(" ", maxPut+1), 413, "too_large"},
 		{failing(errors.New("closed")), "GET", "/v1/dht", "", 503, "unavailable"},
 		{failing(&Error{Code: Full, Message: "full"}), "POST", "/v1/dht/put", "{}", 409, "full"},
@@ -101,6 +129,9 @@ func TestDHTErrors(t *testing.T) {
 func TestDHTListsAreLists(t *testing.T) {
 	on := &fake{table: &fakeTable{}}
 	_, body := get(t, on, "GET", "/v1/dht/get?node="+identity.NodeID{1}.String(), "")
+	if _, list := get(t, on, "GET", "/v1/dht/list", ""); strings.TrimSpace(list) != "[]" {
+		t.Errorf("an empty list is %s", list)
+	}
 	for _, want := range []string{`"value": ""`, `"closest": []`, `"path": []`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in %s", want, body)

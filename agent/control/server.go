@@ -237,6 +237,8 @@ var resources = []struct {
 	{http.MethodGet, "/v1/dht", func(a api) http.HandlerFunc { return a.dht(dhtStatus) }},
 	{http.MethodGet, "/v1/dht/get", func(a api) http.HandlerFunc { return a.dht(dhtGet) }},
 	{http.MethodPost, "/v1/dht/put", func(a api) http.HandlerFunc { return a.dht(dhtPut) }},
+	{http.MethodPost, "/v1/dht/withdraw", func(a api) http.HandlerFunc { return a.dht(dhtWithdraw) }},
+	{http.MethodGet, "/v1/dht/list", func(a api) http.HandlerFunc { return a.dht(dhtList) }},
 	{http.MethodGet, "/v1/dht/lookup", func(a api) http.HandlerFunc { return a.dht(dhtLookup) }},
 }
 

@@ -57,8 +57,19 @@ func commands() []command {
 		{
 			name: "dht put", args: "NAME VALUE|-", least: 2, most: 2, flags: "json path config socket", run: dhtPut,
 			summary: "Publish a value of this node under a name.",
-			detail:  "It is signed by this node's key, and readable for who knows NodeID and name. It stays\npublished while the agent runs, and for an hour after. - reads the value from stdin.",
-			example: "globalnet dht put greeting hello\ndate | globalnet dht put greeting -",
+			detail:  "It is signed by this node's key, and readable for who knows NodeID and name. It stays\npublished, after restarts of the agent too, until it is withdrawn; other nodes keep it for an\nhour when this one is away. - reads the value from stdin. A new value replaces the old one.",
+			example: "globalnet dht put greeting hello\ndate | globalnet dht put greeting -\nglobalnet dht put address \"$(ip -6 -br address show br-lan)\"",
+		},
+		{
+			name: "dht withdraw", args: "NAME", least: 1, most: 1, flags: "json path config socket", run: dhtWithdraw,
+			summary: "Take back what was published under a name.",
+			detail:  "The nodes that hold the value, and those that ask for it, are told that it is gone. Who read it\nbefore may have kept it.",
+			example: "globalnet dht withdraw greeting",
+		},
+		{
+			name: "dht list", flags: "json config socket", run: dhtList,
+			summary: "List the names under which this node publishes.",
+			example: "globalnet dht list\nglobalnet dht list --json",
 		},
 		{
 			name: "dht lookup", args: "NODEID|KEY", least: 1, most: 1, flags: "json path config socket", run: dhtLookup,

@@ -15,7 +15,10 @@ import (
 const dhtPatience = 30 * time.Second
 
 // errNoRecord makes the exit code 1 where nothing was found.
-var errNoRecord = errors.New("no such record is found")
+var (
+	errNoRecord  = errors.New("no such record is found")
+	errWithdrawn = errors.New("the record was withdrawn")
+)
 
 func dhtStatus(ctx context.Context, in *invocation) error {
 	s, err := ask(ctx, in, (*control.Client).DHTStatus)
@@ -24,6 +27,10 @@ func dhtStatus(ctx context.Context, in *invocation) error {
 	}
 	if in.json {
 		return in.printJSON(s)
+	}
+	if s.Problem != "" {
+		fmt.Fprintf(in.stdout, "The hash table does not run: %s.\nThe agent goes on trying.\n", s.Problem)
+		return nil
 	}
 	if s.CutOff {
 		fmt.Fprintln(in.stdout, "No other node is reached.")
@@ -63,6 +70,9 @@ func dhtGet(ctx context.Context, in *invocation) error {
 		err = in.printJSON(r)
 	case !r.Found:
 		err = in.lookupTable(r.Lookup)
+		if r.Withdrawn && err == nil {
+			err = errWithdrawn
+		}
 	default:
 		err = errors.Join(in.printRecord(r), in.lookupTable(r.Lookup))
 	}
@@ -114,6 +124,46 @@ func dhtPut(ctx context.Context, in *invocation) error {
 		fmt.Fprintln(in.stdout, "no node keeps it now; the agent goes on trying")
 	}
 	return in.lookupTable(s.Lookup)
+}
+
+func dhtWithdraw(ctx context.Context, in *invocation) error {
+	s, err := ask(ctx, in, func(c *control.Client, ctx context.Context) (control.DHTStored, error) {
+		return c.DHTWithdraw(ctx, in.args[0])
+	})
+	if err != nil {
+		return err
+	}
+	if in.json {
+		return in.printJSON(s)
+	}
+	fmt.Fprintf(in.stdout, "withdrawn on %d of %s\n", s.Stored, count(s.Of, "node"))
+	if s.Stored == 0 {
+		fmt.Fprintln(in.stdout, "no node is told yet; the agent goes on trying")
+	}
+	return in.lookupTable(s.Lookup)
+}
+
+func dhtList(ctx context.Context, in *invocation) error {
+	list, err := ask(ctx, in, (*control.Client).DHTList)
+	if err != nil {
+		return err
+	}
+	if in.json {
+		return in.printJSON(list)
+	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(in.stdout, "nothing is published; `globalnet dht put NAME VALUE` does")
+		return err
+	}
+	t := table{{"NAME", "OCTETS", "STORED ON", "VERSION"}}
+	for _, p := range list {
+		stored := "nobody yet"
+		if p.Stored > 0 {
+			stored = fmt.Sprintf("%d of %d", p.Stored, p.Of)
+		}
+		t = append(t, []string{printable(p.Name), fmt.Sprint(p.Size), stored, fmt.Sprint(p.Seq)})
+	}
+	return t.print(in.stdout)
 }
 
 func dhtLookup(ctx context.Context, in *invocation) error {

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +17,8 @@ import (
 
 // fakeTable is a hash table with one hop on every path.
 type fakeTable struct {
-	values map[string]string
+	values  map[string]string
+	problem string
 }
 
 var fakePath = control.DHTLookup{
@@ -29,7 +32,8 @@ var fakePath = control.DHTLookup{
 
 func (f *fakeTable) Status(context.Context) (control.DHTStatus, error) {
 	return control.DHTStatus{
-		Mode: "full", Key: "abcd", Nodes: 7, Contacts: 5, Records: 1, Bytes: 1500, CutOff: true,
+		Problem: f.problem,
+		Mode:    "full", Key: "abcd", Nodes: 7, Contacts: 5, Records: 1, Bytes: 1500, CutOff: true,
 		Counters: map[string]uint64{"dht_puts": 3, "dht_puts_stored": 2},
 	}, nil
 }
@@ -37,6 +41,7 @@ func (f *fakeTable) Status(context.Context) (control.DHTStatus, error) {
 func (f *fakeTable) Get(_ context.Context, node identity.NodeID, name string) (control.DHTRecord, error) {
 	v, ok := f.values[name]
 	r := control.DHTRecord{Found: ok, Node: node, Name: name, Seq: 4, Value: []byte(v), Lookup: fakePath}
+	r.Withdrawn = name == "gone"
 	if ok && name == "" {
 		r.NodeRecord = &control.DHTNodeRecord{Roles: []string{"relay", "store"}, Addresses: []netip.Addr{node.Address()}}
 	}
@@ -49,6 +54,21 @@ func (f *fakeTable) Put(_ context.Context, name string, value []byte) (control.D
 	}
 	f.values[name] = string(value)
 	return control.DHTStored{Node: node(1), Name: name, Seq: 5, Stored: len(value), Of: 8, Lookup: fakePath}, nil
+}
+
+func (f *fakeTable) Withdraw(_ context.Context, name string) (control.DHTStored, error) {
+	stored := 4
+	if name == "alone" {
+		stored = 0
+	}
+	return control.DHTStored{Node: node(1), Name: name, Seq: 6, Stored: stored, Of: 8, Lookup: fakePath}, nil
+}
+
+func (f *fakeTable) List(context.Context) (list []control.DHTPublished, err error) {
+	for _, name := range slices.Sorted(maps.Keys(f.values)) {
+		list = append(list, control.DHTPublished{Name: name, Size: len(f.values[name]), Seq: 9, Stored: len(f.values[name]), Of: 8})
+	}
+	return list, nil
 }
 
 func (f *fakeTable) Lookup(_ context.Context, target string) (control.DHTLookup, error) {
@@ -68,7 +88,7 @@ func TestDHTCommands(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{"dht", 2, `^$`, `dht what\? one of: status, get, put, lookup`},
+		{"dht", 2, `^$`, `dht what\? one of: status, get, put, withdraw, list, lookup`},
 		{"dht status", 0, `(?s)^No other node.*nodes +7\n.*1 record, 1\.5 kB\n.*2 of 3 stored`, `^$`},
 		{"dht status --json", 0, `"cut_off": true`, `^$`},
 		{"dht get", 2, `^$`, `usage: globalnet dht get \[flags\] NODEID \[NAME\]`},
@@ -87,6 +107,15 @@ func TestDHTCommands(t *testing.T) {
 		{"dht put n hello", 0, "^stored on 5 of 8 nodes, version 5\nread it with `globalnet dht get " + node(1).String() + " n`\n$", `^$`},
 		{"dht put n hello --json", 0, `"stored": 5`, `^$`},
 		{"dht put n " + strings.Repeat("x", 4097), 2, `^$`, `value too long`},
+		{"dht get " + id + " gone", 1, `^$`, `was withdrawn`},
+		{"dht withdraw", 2, `^$`, `usage: globalnet dht withdraw`},
+		{"dht withdraw n", 0, `^withdrawn on 4 of 8 nodes\n$`, `^$`},
+		{"dht withdraw alone", 0, `goes on trying`, `^$`},
+		{"dht withdraw n --path", 0, path, `^$`},
+		{"dht withdraw n --json", 0, `"seq": 6`, `^$`},
+		{"dht list", 0, `(?s)NAME +OCTETS.*\nempty +0 +nobody yet +9\nn +5 +5 of 8 +9\n`, `^$`},
+		{"dht list --json", 0, `"name": "n"`, `^$`},
+		{"dht put --help", 0, `(?s)Examples:.*dht put greeting hello\n.*dht put greeting -`, `^$`},
 		{"dht lookup " + id, 0, `^fd47:4e45::9\n$`, `^$`},
 		{"dht lookup --path " + id, 0, path, `^$`},
 		{"dht lookup --json " + id, 0, `"closest": \[\n`, `^$`},
@@ -115,6 +144,17 @@ func TestPutFromStdin(t *testing.T) {
 		if err == nil && input == "" && !strings.Contains(out.String(), "goes on trying") {
 			t.Errorf("stored nowhere, but it says %q", &out)
 		}
+	}
+}
+
+func TestDHTDoesNotRun(t *testing.T) {
+	(&fakeAgent{table: &fakeTable{problem: "its port is taken"}}).start(t)
+	code, stdout, _ := globalnet(t, "dht", "status")
+	if code != exitOK || !regexp.MustCompile(`does not run: its port is taken\.\n.*goes on`).MatchString(stdout) {
+		t.Errorf("%d %q", code, stdout)
+	}
+	if _, stdout, _ = globalnet(t, "dht", "list"); !strings.Contains(stdout, "nothing is published") {
+		t.Errorf("%q", stdout)
 	}
 }
 

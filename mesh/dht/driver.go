@@ -268,6 +268,12 @@ func (n *Node) Withdraw(ctx context.Context, key Key) error {
 	return n.Do(ctx, func(now time.Time, d *DHT) { d.Withdraw(now, key) })
 }
 
+// Publications lists what is kept stored.
+func (n *Node) Publications(ctx context.Context) (list []Published, err error) {
+	err = n.Do(ctx, func(_ time.Time, d *DHT) { list = d.Publications() })
+	return list, err
+}
+
 // Lookup finds the nodes closest to a key.
 func (n *Node) Lookup(ctx context.Context, key Key) (LookupDone, error) {
 	e, err := n.operate(ctx, func(now time.Time, d *DHT) OpID { return d.Lookup(now, key) })

@@ -16,12 +16,17 @@ const (
 
 // Publication is a value of ours that we keep stored until Withdraw. The sequence
 // number is one more than that of the newest valid record there is, or the time if
-// that is later and our clock is trusted.
+// that is later and our clock is trusted. Where the type allows it, an empty value
+// says that what was published is withdrawn.
 type Publication struct {
 	Type   uint16
 	Salt   []byte
 	Value  []byte
 	Signer Signer
+
+	// Seq is a sequence number that was used already, by an earlier run for example:
+	// the record gets a higher one, whether anybody who holds it is reached or not.
+	Seq uint64
 
 	// Seal encrypts the value under this public key, from which the signer's was
 	// blinded; nil leaves it as it is. The first octet of Value stays in clear.
@@ -38,6 +43,8 @@ type publication struct {
 	first  OpID // of the PutDone that is owed; zero after the first round
 	round  int
 	busy   bool
+	stored int // in the last round, of so many
+	of     int
 	retry  tick // the next shortened interval; zero: all is well
 	timer  *timer
 }
@@ -82,7 +89,7 @@ func (x *publication) renew() {
 			return
 		}
 		x.sign(g.sequence())
-		p := &putOp{d: x.d, record: x.record, verifyAfter: true, done: x.stored}
+		p := &putOp{d: x.d, record: x.record, verifyAfter: true, done: x.settle}
 		p.begun = g.look.begun
 		if err := x.d.verify(x.record); err != nil {
 			p.err = err
@@ -97,6 +104,7 @@ func (x *publication) renew() {
 }
 
 func (x *publication) sign(seen uint64) {
+	seen = max(seen, x.p.Seq)
 	if x.record != nil {
 		seen = max(seen, x.record.Seq)
 	}
@@ -115,10 +123,11 @@ func (x *publication) sign(seen uint64) {
 	x.record, x.signed = r, x.d.now
 }
 
-// stored takes the result of a round and sets the time of the next: soon if some of
+// settle takes the result of a round and sets the time of the next: soon if some of
 // those who should hold the record were not reached.
-func (x *publication) stored(p *putOp) {
+func (x *publication) settle(p *putOp) {
 	x.busy = false
+	x.stored, x.of = p.stored, p.of()
 	if !x.current() {
 		return
 	}
@@ -181,7 +190,7 @@ func (x *publication) republish() {
 		return
 	}
 	x.busy = true
-	p := &putOp{d: x.d, record: x.record, conditional: true, priority: upkeep, done: x.stored}
+	p := &putOp{d: x.d, record: x.record, conditional: true, priority: upkeep, done: x.settle}
 	p.begin()
 }
 
@@ -201,4 +210,26 @@ func (d *DHT) republishSoon() {
 			}
 		}
 	}
+}
+
+// Published describes a publication of ours.
+type Published struct {
+	Key    Key
+	Seq    uint64 // zero: not signed yet
+	Stored int    // nodes that kept it in the last round
+	Of     int    // nodes that should
+}
+
+// Publications lists what we keep stored, in the order of the keys.
+func (d *DHT) Publications() []Published {
+	list := make([]Published, 0, len(d.publications))
+	for k, x := range d.publications {
+		p := Published{Key: k, Stored: x.stored, Of: x.of}
+		if x.record != nil {
+			p.Seq = x.record.Seq
+		}
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b Published) int { return slices.Compare(a.Key[:], b.Key[:]) })
+	return list
 }

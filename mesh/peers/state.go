@@ -202,9 +202,9 @@ func (b *Book) SaveFile(path string, now time.Time) error {
 // every moment there is one whole file.
 func WriteFile(path string, text []byte) error {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".peers-*")
+	f, err := os.CreateTemp(dir, ".state-*")
 	if err != nil {
-		return fmt.Errorf("writing peers: %w", err)
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	defer os.Remove(f.Name()) // in vain if it was renamed
 	_, err = f.Write(text)
@@ -215,7 +215,7 @@ func WriteFile(path string, text []byte) error {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return fmt.Errorf("writing peers: %w", err)
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	if d, err := os.Open(dir); err == nil {
 		d.Sync()
