@@ -40,7 +40,7 @@ var layers = map[string][]string{
 	"mesh/dht":          {"mesh/dht/...", "internal/identity", "internal/blind"},
 	"mesh/dht/wire":     {},
 	"mesh/kernel":       {"mesh", "mesh/kernel/...", "internal/identity"},
-	"onion":             {"onion/...", "internal/identity", "internal/chacha"},
+	"onion":             {"onion/...", "internal/identity", "internal/chacha", "internal/gate"},
 	"onion/cell":        {},
 	"onion/ntor":        {},
 	"onion/layer":       {"onion/cell", "internal/chacha"},

@@ -60,7 +60,7 @@ func TestTLSRefuses(t *testing.T) {
 	server, _ := tlsConfig(t, "one")
 	other, _ := tlsConfig(t, "two")
 	silent, _ := tlsConfig(t, "one")
-	silent.NextProtos = nil
+	silent.NextProtos, silent.VerifyConnection = nil, nil
 	nobody, _ := tlsConfig(t, "one")
 	nobody.Certificates = nil
 	stranger, _ := tlsConfig(t, "one")

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"globalnet/internal/gate"
 	"globalnet/internal/identity"
 )
 
@@ -29,7 +30,7 @@ type Manager struct {
 	cfg      Config
 	underlay Underlay
 	log      *slog.Logger
-	shaking  gate
+	shaking  gate.Gate
 	running  chan struct{} // closed when Run has begun
 
 	mu       sync.Mutex
@@ -93,10 +94,10 @@ func (m *Manager) Run(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
-		if !m.shaking.enter(conn) {
+		if !m.shaking.Enter(conn) {
 			conn.Close()
 		} else if !m.start(func(ctx context.Context) { m.accept(ctx, conn) }) {
-			m.shaking.leave(conn)
+			m.shaking.Leave(conn)
 			conn.Close()
 		}
 	}
@@ -115,7 +116,7 @@ func (m *Manager) start(f func(ctx context.Context)) bool {
 
 func (m *Manager) accept(ctx context.Context, conn net.Conn) {
 	c, err := Accept(ctx, conn, m.cfg)
-	m.shaking.leave(conn)
+	m.shaking.Leave(conn)
 	if err != nil {
 		m.log.Debug("channel refused", "err", err)
 		return

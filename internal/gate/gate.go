@@ -1,4 +1,6 @@
-package channel
+// Package gate bounds the incoming connections of which nobody knows yet who is
+// at the other end. A Gate owns its list; the connections stay the caller's.
+package gate
 
 import (
 	"net"
@@ -8,13 +10,13 @@ import (
 )
 
 const (
-	maxHandshakes   = 64 // incoming, under way
-	maxOfOneAddress = 8  // of them
+	MaxWaiting      = 64 // connections in a Gate
+	MaxOfOneAddress = 8  // of them
 )
 
-// gate holds the connections whose handshake is under way. Who stays silent holds
+// Gate holds the connections whose handshake is under way. Who stays silent holds
 // a place only as long as nobody else wants it.
-type gate struct {
+type Gate struct {
 	mu    sync.Mutex
 	conns []waiting // oldest first
 }
@@ -24,9 +26,9 @@ type waiting struct {
 	from netip.Addr
 }
 
-// enter takes a place for conn, that of the longest waiting if all are taken. One
+// Enter takes a place for conn, that of the longest waiting if all are taken. One
 // address gets a few places only.
-func (g *gate) enter(conn net.Conn) bool {
+func (g *Gate) Enter(conn net.Conn) bool {
 	w := waiting{conn: conn}
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		w.from = a.AddrPort().Addr().Unmap()
@@ -39,10 +41,10 @@ func (g *gate) enter(conn net.Conn) bool {
 			same++
 		}
 	}
-	if same >= maxOfOneAddress {
+	if same >= MaxOfOneAddress {
 		return false
 	}
-	if len(g.conns) >= maxHandshakes {
+	if len(g.conns) >= MaxWaiting {
 		g.conns[0].conn.Close() // its handshake fails
 		g.conns = slices.Delete(g.conns, 0, 1)
 	}
@@ -50,8 +52,8 @@ func (g *gate) enter(conn net.Conn) bool {
 	return true
 }
 
-// leave frees the place of conn, if it still has one.
-func (g *gate) leave(conn net.Conn) {
+// Leave frees the place of conn, if it still has one.
+func (g *Gate) Leave(conn net.Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.conns = slices.DeleteFunc(g.conns, func(w waiting) bool { return w.conn == conn })
