@@ -29,10 +29,45 @@ type Descriptor struct {
 	Sequence uint64 // rises with each new descriptor of the node
 	Flags    Flags
 	OnionKey ntor.PublicKey
-	Suites   []layer.Suite // that it works with, the fastest first
-	Exit     policy.Summary
-	Families []Family // at most MaxFamilies
-	Vouches  []Vouch  // at most MaxVouches
+	// Protocols are what it speaks, in rising order; unknown ones may be among them.
+	Protocols []Versions
+	Suites    []layer.Suite // that it works with, the fastest first
+	Exit      policy.Summary
+	Families  []Family // at most MaxFamilies
+	Vouches   []Vouch  // at most MaxVouches
+}
+
+// Protocol is a part of the onion that has versions of its own.
+type Protocol uint8
+
+const (
+	Link  Protocol = 1 + iota // channels
+	Circ                      // handshakes of circuits
+	Cell                      // cells and their layers
+	Flow                      // credits and windows
+	Svc                       // introduction and rendezvous
+	Dgram                     // datagrams in streams
+)
+
+// Versions are those of one protocol that a node speaks, both ends included.
+type Versions struct {
+	Protocol    Protocol
+	First, Last uint8
+}
+
+// CurrentProtocols returns what this program speaks as a relay.
+func CurrentProtocols() []Versions {
+	return []Versions{{Link, 1, 1}, {Circ, 1, 1}, {Cell, 1, 1}, {Flow, 1, 1}, {Dgram, 1, 1}}
+}
+
+// Speaks reports whether the node speaks version of p.
+func (d *Descriptor) Speaks(p Protocol, version uint8) bool {
+	for _, v := range d.Protocols {
+		if v.Protocol == p {
+			return v.First <= version && version <= v.Last
+		}
+	}
+	return false
 }
 
 const (
