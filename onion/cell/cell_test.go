@@ -122,7 +122,7 @@ func TestBadMessages(t *testing.T) {
 		name, want string
 		payload    []byte
 	}{
-		{"unknown command", "unknown command 14", []byte{14, 0, 0, 0, 1}},
+		{"unknown command", "unknown command 23", []byte{23, 0, 0, 0, 1}},
 		{"too long", "1501 bytes", []byte{byte(MsgExtend), 5, 221, 0, 0}},
 		{"data on no stream", "on stream 0", []byte{byte(MsgData), 0, 0, 0, 0}},
 		{"credit on a stream", "on stream 1", []byte{byte(MsgCredit), 0, 0, 0, 1}},

@@ -17,29 +17,40 @@ const MaxMessage = 1500
 type MessageCommand uint8
 
 const (
-	MsgPadding      MessageCommand = iota // ends the messages of a cell
-	MsgBegin                              // open a stream
-	MsgConnected                          // it is open
-	MsgData                               // bytes of a stream
-	MsgEOF                                // no more bytes this way
-	MsgEnd                                // the stream is over, both ways
-	MsgWindow                             // more bytes may be sent on a stream
-	MsgCredit                             // cells arrived, circuit-wide
-	MsgDatagram                           // one datagram of a stream; may be dropped
-	MsgResolve                            // look a name up
-	MsgResolved                           // its answer
-	MsgExtend                             // make the circuit one hop longer
-	MsgExtended                           // done
-	MsgExtendFailed                       // not done
-	lastMessage     = MsgExtendFailed
+	MsgPadding               MessageCommand = iota // ends the messages of a cell
+	MsgBegin                                       // open a stream
+	MsgConnected                                   // it is open
+	MsgData                                        // bytes of a stream
+	MsgEOF                                         // no more bytes this way
+	MsgEnd                                         // the stream is over, both ways
+	MsgWindow                                      // more bytes may be sent on a stream
+	MsgCredit                                      // cells arrived, circuit-wide
+	MsgDatagram                                    // one datagram of a stream; may be dropped
+	MsgResolve                                     // look a name up
+	MsgResolved                                    // its answer
+	MsgExtend                                      // make the circuit one hop longer
+	MsgExtended                                    // done
+	MsgExtendFailed                                // not done
+	MsgEstablishIntro                              // be an introduction point of a service
+	MsgIntroEstablished                            // it is one
+	MsgIntroduce1                                  // client to introduction point: pass this on
+	MsgIntroduce2                                  // introduction point to service: the same
+	MsgIntroduceAck                                // what became of a MsgIntroduce1
+	MsgEstablishRendezvous                         // wait for a service with this cookie
+	MsgRendezvousEstablished                       // it waits
+	MsgRendezvous1                                 // service to rendezvous point: cookie and reply
+	MsgRendezvous2                                 // rendezvous point to client: the reply; the circuits are joined
+	lastMessage              = MsgRendezvous2
 )
 
 // Crosses reports whether a message may continue in the next cell.
-func (c MessageCommand) Crosses() bool { return c == MsgExtend || c == MsgDatagram }
+func (c MessageCommand) Crosses() bool {
+	return c == MsgExtend || c == MsgDatagram || c == MsgIntroduce1 || c == MsgIntroduce2
+}
 
 // perCircuit reports whether a message belongs to the circuit, not to a stream.
 func (c MessageCommand) perCircuit() bool {
-	return c == MsgCredit || c == MsgExtend || c == MsgExtended || c == MsgExtendFailed
+	return c == MsgCredit || c >= MsgExtend
 }
 
 // Message is a relay message.
