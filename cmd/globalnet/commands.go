@@ -116,6 +116,11 @@ func commands() []command {
 			example: "globalnet cleanup",
 		},
 		{
+			name: "board", flags: "json root", run: showBoard,
+			summary: "Show what this device is, and what the agent decided from that, and why.",
+			example: "globalnet board\nglobalnet board --json",
+		},
+		{
 			name: "version", flags: "json", run: showVersion,
 			summary: "Print the version and how the binary was built.",
 			example: "globalnet version\nglobalnet version --json",

@@ -1,20 +1,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
 	"globalnet/agent"
 	"globalnet/agent/config"
+	"globalnet/board"
 )
 
 // stopTime is how long the agent may take to end.
@@ -28,22 +26,22 @@ func runAgent(ctx context.Context, in *invocation) error {
 	level := new(slog.LevelVar)
 	level.Set(c.LogLevel)
 	log := slog.New(slog.NewTextHandler(in.stderr, &slog.HandlerOptions{Level: level}))
-	small := smallMemory(c.Memory)
-	if small {
-		limitMemory()
-	}
+	machine := board.Detect("/")
+	profile := profileFor(c.Memory, machine.Profile)
+	limitMemory(profile)
+	log.Debug("the machine", "board", machine.Name, "ram_kib", machine.RAMKiB, "memory_limit_mib", profile.MemoryLimit)
 
 	lock, err := lockNamespace()
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	k, err := openKernel(c, log)
+	k, err := openKernel(c, profile.SmallBuffers, log)
 	if err != nil {
 		return err
 	}
 	defer k.Close()
-	a, err := agent.New(agent.Options{ConfigPath: in.configPath, Config: c, Log: log, Level: level, Kernel: k, SmallMemory: small})
+	a, err := agent.New(agent.Options{ConfigPath: in.configPath, Config: c, Log: log, Level: level, Kernel: k, SmallMemory: profile.SmallBuffers})
 	if err != nil {
 		return err
 	}
@@ -88,38 +86,29 @@ func serve(ctx context.Context, a runner, log *slog.Logger, hangup <-chan os.Sig
 	}
 }
 
-// smallMemory reports whether buffers are to be small.
-func smallMemory(m config.Memory) bool {
-	if m != config.MemoryAuto {
-		return m == config.MemorySmall
-	}
-	f, err := os.Open("/proc/meminfo")
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	kib, ok := memTotal(f)
-	return ok && kib < 256<<10
-}
-
-// memTotal reads the MemTotal line of /proc/meminfo, in KiB.
-func memTotal(r io.Reader) (kib uint64, ok bool) {
-	for s := bufio.NewScanner(r); s.Scan(); {
-		if value, found := strings.CutPrefix(s.Text(), "MemTotal:"); found {
-			_, err := fmt.Sscanf(value, "%d kB", &kib)
-			return kib, err == nil
+// profileFor is what the machine allows; the owner's word wins.
+func profileFor(m config.Memory, machine board.Profile) board.Profile {
+	switch m {
+	case config.MemorySmall:
+		if !machine.SmallBuffers {
+			return board.ProfileFor(128 << 10)
 		}
+	case config.MemoryLarge:
+		machine.SmallBuffers, machine.MemoryLimit = false, 0
 	}
-	return 0, false
+	return machine
 }
 
 // limitMemory makes the collector work harder; the owner's environment wins.
-func limitMemory() {
+func limitMemory(p board.Profile) {
+	if p.MemoryLimit == 0 {
+		return
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(32 << 20)
+		debug.SetMemoryLimit(int64(p.MemoryLimit) << 20)
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(p.GCPercent)
 	}
 }
 
@@ -129,7 +118,7 @@ func cleanup(ctx context.Context, in *invocation) error {
 		return err
 	}
 	defer lock.Close()
-	k, err := openKernel(config.Default(), slog.New(slog.DiscardHandler))
+	k, err := openKernel(config.Default(), false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -16,11 +16,11 @@ type closer interface {
 	io.Closer
 }
 
-func openKernel(c config.Config, log *slog.Logger) (closer, error) {
+func openKernel(c config.Config, smallMemory bool, log *slog.Logger) (closer, error) {
 	k, err := kernel.New(kernel.Config{
 		Log:            log,
 		ForceUserspace: c.WireGuard == config.WireGuardUser,
-		SmallMemory:    smallMemory(c.Memory),
+		SmallMemory:    smallMemory,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the kernel's network: %w", err)

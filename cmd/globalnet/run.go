@@ -45,6 +45,7 @@ type invocation struct {
 	configPath string
 	socket     string
 	identity   string
+	root       string
 }
 
 // command is a row of the table of commands.
@@ -177,6 +178,9 @@ func (in *invocation) flagSet(c command) *flag.FlagSet {
 	}
 	if c.has("socket") {
 		fs.StringVar(&in.socket, "socket", "", "control socket `PATH` of the agent (default: the one in the configuration)")
+	}
+	if c.has("root") {
+		fs.StringVar(&in.root, "root", "/", "`FOLDER` that holds the files of the device")
 	}
 	if c.has("identity") {
 		fs.StringVar(&in.identity, "identity", "", "key `FILE` (default: the one in the configuration)")

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"globalnet/agent/config"
+	"globalnet/board"
 	"globalnet/agent/control"
 	"globalnet/internal/identity"
 	"globalnet/mesh"
@@ -365,15 +366,19 @@ func TestHangupReloads(t *testing.T) {
 	}
 }
 
-func TestMemTotal(t *testing.T) {
-	for text, want := range map[string]uint64{
-		"MemTotal:         123456 kB\nMemFree: 1 kB\n": 123456, "MemFree: 1 kB\nMemTotal: 2 kB\n": 2, "": 0, "MemTotal: x": 0,
+func TestProfileFor(t *testing.T) {
+	for _, tt := range []struct {
+		memory config.Memory
+		kib    uint64
+		small  bool
+		limit  int
+	}{
+		{config.MemoryAuto, 59_000, true, 24}, {config.MemoryAuto, 500_000, false, 128},
+		{config.MemorySmall, 59_000, true, 24}, {config.MemorySmall, 500_000, true, 32},
+		{config.MemoryLarge, 59_000, false, 0}, {config.MemoryLarge, 500_000, false, 0},
 	} {
-		if got, ok := memTotal(strings.NewReader(text)); got != want || ok != (want > 0) {
-			t.Errorf("%q: %d, %v", text, got, ok)
+		if p := profileFor(tt.memory, board.ProfileFor(tt.kib)); p.SmallBuffers != tt.small || p.MemoryLimit != tt.limit {
+			t.Errorf("%s with %d KiB: %+v", tt.memory, tt.kib, p)
 		}
-	}
-	if !smallMemory(config.MemorySmall) || smallMemory(config.MemoryLarge) {
-		t.Error("the configuration does not decide")
 	}
 }
