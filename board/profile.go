@@ -3,7 +3,7 @@ package board
 // Profile is how much of a machine the agent takes. Everything follows from the
 // RAM: the budgets of a router with 64 MiB and of one with 512 differ tenfold.
 type Profile struct {
-	Class       int `json:"class_mib"` // the RAM class: 64, 128, 256, 512
+	Class       int `json:"class_mib"`        // the RAM class: 64, 128, 256, 512
 	MemoryLimit int `json:"memory_limit_mib"` // of the Go heap; 0 for none
 	GCPercent   int `json:"gc_percent"`
 

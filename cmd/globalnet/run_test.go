@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"globalnet/agent/config"
-	"globalnet/board"
 	"globalnet/agent/control"
+	"globalnet/board"
 	"globalnet/internal/identity"
 	"globalnet/mesh"
 )
