@@ -3,30 +3,18 @@ package identity
 import (
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
 	"os"
-	"strings"
-	"syscall"
 	"time"
 
 	"globalnet/internal/blind"
-)
-
-// The key file is one line: keyHeader, then base64 of seed ‖ checksum.
-const (
-	keyHeader   = "globalnet-identity-1 "
-	keySumLabel = "globalnet identity file"
-	keySumSize  = 4
-	maxKeyFile  = 256
 )
 
 // Identity is a node's private key. It never prints itself.
@@ -129,6 +117,12 @@ func NodeIDFromCertificates(raw [][]byte) (NodeID, error) {
 	return id, nil
 }
 
+// Seed returns the private key as the 32 bytes of RFC 8032, to be kept as carefully.
+func (i *Identity) Seed() []byte { return i.private().Seed() }
+
+// nodeKey is the file of a node's key.
+var nodeKey = KeyFile{"globalnet-identity-1", "globalnet identity file", "identity"}
+
 // LoadOrCreate reads the identity at path; where there is no file, it makes a
 // new identity and writes it there once. Nothing that is there is ever overwritten.
 func LoadOrCreate(path string) (*Identity, error) {
@@ -150,8 +144,8 @@ func Create(path string) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := i.create(path); err != nil {
-		return nil, fmt.Errorf("writing identity: %w", err)
+	if err := nodeKey.Create(path, i.Seed()); err != nil {
+		return nil, err
 	}
 	return i, nil
 }
@@ -159,61 +153,9 @@ func Create(path string) (*Identity, error) {
 // Load reads the identity at path. The file must be a plain file, no symbolic
 // link, and readable by its owner alone.
 func Load(path string) (*Identity, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
-	if errors.Is(err, syscall.ELOOP) {
-		return nil, fmt.Errorf("identity %s is a symbolic link: put the file itself there", path)
-	}
+	seed, err := nodeKey.Load(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading identity: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("reading identity: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("identity %s is not a plain file", path)
-	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
-		return nil, fmt.Errorf("identity %s may be read by others (mode %04o): chmod 600 it, and if others were able to read it, remove it for a new identity", path, perm)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading identity: %w", err)
-	}
-	i, err := parseKey(string(text))
-	if err != nil {
-		return nil, fmt.Errorf("identity %s is damaged (%w): restore it from a backup, or move it away for a new identity", path, err)
-	}
-	return i, nil
-}
-
-func parseKey(text string) (*Identity, error) {
-	body, ok := strings.CutPrefix(strings.TrimSuffix(text, "\n"), keyHeader)
-	if !ok {
-		return nil, fmt.Errorf("does not start with %q", strings.TrimSpace(keyHeader))
-	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(body)
-	if err != nil || strings.ContainsAny(body, "\r\n") { // the decoder skips line breaks
-		return nil, errors.New("not base64")
-	}
-	if len(raw) != ed25519.SeedSize+keySumSize {
-		return nil, fmt.Errorf("%d bytes, want %d", len(raw), ed25519.SeedSize+keySumSize)
-	}
-	seed := raw[:ed25519.SeedSize]
-	if keySum(seed) != [keySumSize]byte(raw[ed25519.SeedSize:]) {
-		return nil, errors.New("wrong checksum")
+		return nil, err
 	}
 	return FromSeed(seed)
-}
-
-func (i *Identity) keyText() []byte {
-	seed := i.private().Seed()
-	sum := keySum(seed)
-	return []byte(keyHeader + base64.StdEncoding.EncodeToString(append(seed, sum[:]...)) + "\n")
-}
-
-func keySum(seed []byte) [keySumSize]byte {
-	sum := sha256.Sum256(append([]byte(keySumLabel), seed...))
-	return [keySumSize]byte(sum[:])
 }

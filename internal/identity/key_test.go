@@ -72,7 +72,7 @@ func TestLoadOrCreateTogether(t *testing.T) {
 func TestLoadRefuses(t *testing.T) {
 	good := vectors[0].keyFile + "\n"
 	seed := unhex(t, vectors[0].seed)
-	encode := func(raw []byte) string { return keyHeader + base64.StdEncoding.EncodeToString(raw) + "\n" }
+	encode := func(raw []byte) string { return nodeKey.Header + " " + base64.StdEncoding.EncodeToString(raw) + "\n" }
 	tests := []struct {
 		name, text string
 		mode       fs.FileMode
@@ -84,8 +84,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"empty", "", 0o600, "damaged (does not start with"},
 		{"cut", good[:40], 0o600, "damaged"},
 		{"something else", "-----BEGIN PRIVATE KEY-----\n", 0o600, "does not start with"},
-		{"not base64", keyHeader + "!!!\n", 0o600, "not base64"},
-		{"space inside", keyHeader + " " + good[len(keyHeader):], 0o600, "not base64"},
+		{"not base64", nodeKey.Header + " !!!\n", 0o600, "not base64"},
+		{"space inside", nodeKey.Header + "  " + good[len(nodeKey.Header)+1:], 0o600, "not base64"},
 		{"bit flipped", strings.Replace(good, "nWGx", "nWGy", 1), 0o600, "wrong checksum"},
 		{"no checksum", encode(seed), 0o600, "32 bytes, want 36"},
 		{"wrong checksum", encode(append(seed, 1, 2, 3, 4)), 0o600, "wrong checksum"},
@@ -343,18 +343,18 @@ func TestCertificateInTLS(t *testing.T) {
 func FuzzParseKey(f *testing.F) {
 	f.Add(vectors[0].keyFile)
 	f.Add(vectors[1].keyFile + "\n")
-	f.Add(keyHeader)
-	f.Add(keyHeader + strings.Repeat("A", 48))
+	f.Add(nodeKey.Header + " ")
+	f.Add(nodeKey.Header + " " + strings.Repeat("A", 48))
 	f.Fuzz(func(t *testing.T, text string) {
-		i, err := parseKey(text)
+		secret, err := nodeKey.parse(text)
 		if err != nil {
 			return
 		}
-		if got := string(i.keyText()); got != strings.TrimSuffix(text, "\n")+"\n" {
+		if got := string(nodeKey.text(secret)); got != strings.TrimSuffix(text, "\n")+"\n" {
 			t.Fatalf("%q is written %q", text, got)
 		}
-		if len(i.private()) != ed25519.PrivateKeySize {
-			t.Fatalf("private key of %d bytes", len(i.private()))
+		if i, err := FromSeed(secret); err != nil || !bytes.Equal(i.Seed(), secret) {
+			t.Fatalf("seed of %d bytes: %v", len(secret), err)
 		}
 	})
 }

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// create writes the key to a file beside path, flushes it, and then gives it its
-// name, so that a power cut leaves either no key or a whole one. It never
+// create writes text to a file beside path, flushes it, and then gives it its
+// name, so that a power cut leaves either no file or a whole one. It never
 // replaces what is there: the error is fs.ErrExist then.
-func (i *Identity) create(path string) error {
+func create(path string, text []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -22,7 +22,7 @@ func (i *Identity) create(path string) error {
 		return err
 	}
 	defer os.Remove(f.Name())
-	if err := writeOut(f, i.keyText()); err != nil {
+	if err := writeOut(f, text); err != nil {
 		return err
 	}
 	if err := place(f.Name(), path, ways); err != nil {

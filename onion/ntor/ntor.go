@@ -34,6 +34,8 @@ const (
 	MaxRequestParams = 22
 	// MaxReplyParams bounds what the relay can answer.
 	MaxReplyParams = 64
+	// MaxExchangeParams bounds what is said with the request of an Exchange.
+	MaxExchangeParams = 128
 
 	requestFixed = keyIDSize + 32 + mlkem.EncapsulationKeySize768 + tagSize
 	replyFixed   = 32 + mlkem.CiphertextSize768 + authSize + tagSize
@@ -82,13 +84,26 @@ func (k PrivateKey) Public() PublicKey { return PublicKey(k.key().PublicKey().By
 // LogValue hides the key from slog.
 func (PrivateKey) LogValue() slog.Value { return slog.StringValue("[secret]") }
 
-// Keys is what both ends share: the seeds of the layers of the two directions.
+// Keys is what both ends share: the seeds of the layers of the two directions, and
+// a name of this very handshake, which signatures in the circuit can cover.
 type Keys struct {
 	Forward, Backward [32]byte
+	Binding           [32]byte
 }
 
 // LogValue hides the keys from slog.
 func (Keys) LogValue() slog.Value { return slog.StringValue("[secret]") }
+
+// Ephemeral returns the key X that makes this handshake one of its kind.
+func (c *Client) Ephemeral() [32]byte { return [32]byte(c.x.PublicKey().Bytes()) }
+
+// EphemeralOf returns the key X of a request.
+func EphemeralOf(request []byte) ([32]byte, error) {
+	if len(request) < requestFixed {
+		return [32]byte{}, fmt.Errorf("%w: request of %d bytes", ErrFormat, len(request))
+	}
+	return [32]byte(request[keyIDSize:]), nil
+}
 
 // Client is one handshake under way, of the client's side.
 type Client struct {
@@ -104,6 +119,16 @@ type Client struct {
 // key, and returns the request to send. Params, at most MaxRequestParams bytes,
 // are for the relay's eyes only.
 func NewClient(node [32]byte, onion PublicKey, params []byte) (*Client, []byte, error) {
+	if len(params) > MaxRequestParams {
+		return nil, nil, fmt.Errorf("%w: %d bytes of parameters", ErrFormat, len(params))
+	}
+	return NewExchange(node, onion, params)
+}
+
+// NewExchange begins a handshake of another protocol than circuits: context, a hash
+// of what both ends know and must agree on, takes the place of the NodeID, and
+// params may have MaxExchangeParams bytes. The other end calls Answer.
+func NewExchange(context [32]byte, key PublicKey, params []byte) (*Client, []byte, error) {
 	x, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("generating a key: %w", err)
@@ -112,11 +137,11 @@ func NewClient(node [32]byte, onion PublicKey, params []byte) (*Client, []byte, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("generating a key: %w", err)
 	}
-	return newClient(node, onion, params, x, dk)
+	return newClient(context, key, params, x, dk)
 }
 
 func newClient(node [32]byte, onion PublicKey, params []byte, x *ecdh.PrivateKey, dk *mlkem.DecapsulationKey768) (*Client, []byte, error) {
-	if len(params) > MaxRequestParams {
+	if len(params) > MaxExchangeParams {
 		return nil, nil, fmt.Errorf("%w: %d bytes of parameters", ErrFormat, len(params))
 	}
 	b, err := ecdh.X25519().NewPublicKey(onion[:])
@@ -190,7 +215,7 @@ func derive(node [32]byte, onion PublicKey, request, y, ct, xy, xb, shared []byt
 	s.auth = expand(prk, " auth", authSize)
 	s.reply = expand(prk, " reply", chacha20poly1305.KeySize)
 	keys := expand(prk, " keys", 64)
-	s.keys = Keys{[32]byte(keys), [32]byte(keys[32:])}
+	s.keys = Keys{[32]byte(keys), [32]byte(keys[32:]), [32]byte(expand(prk, " binding", 32))}
 	return s
 }
 

@@ -20,7 +20,7 @@ type Server struct {
 type onionKey struct {
 	private *ecdh.PrivateKey
 	public  PublicKey
-	seen    *Replay
+	seen    *Replay // nil: the caller guards against replays
 }
 
 // NewServer answers for the relay with this NodeID and onion key.
@@ -42,11 +42,26 @@ func (s *Server) Rotate(key PrivateKey) {
 // Reply answers a request. It asks answer what to say to the client's parameters;
 // an error of answer refuses the handshake.
 func (s *Server) Reply(request []byte, answer func(params []byte) ([]byte, error)) (Keys, []byte, error) {
-	return s.reply(request, answer, func(ek *mlkem.EncapsulationKey768) (*ecdh.PrivateKey, []byte, []byte, error) {
-		y, err := ecdh.X25519().GenerateKey(rand.Reader)
-		shared, ct := ek.Encapsulate()
-		return y, shared, ct, err
-	})
+	return s.reply(request, answer, freshKeys)
+}
+
+// Answer is the other end of NewExchange. It remembers nothing: against replays the
+// caller has to guard, for example by a Replay of EphemeralOf the requests.
+func Answer(context [32]byte, key PrivateKey, request []byte, answer func(params []byte) ([]byte, error)) (Keys, []byte, error) {
+	if len(request) < requestFixed || len(request) > requestFixed+MaxExchangeParams {
+		return Keys{}, nil, fmt.Errorf("%w: request of %d bytes", ErrFormat, len(request))
+	}
+	k := &onionKey{private: key.key(), public: key.Public()}
+	if [keyIDSize]byte(request) != [keyIDSize]byte(k.public[:]) {
+		return Keys{}, nil, ErrUnknownKey
+	}
+	return k.reply(context, request, answer, freshKeys)
+}
+
+func freshKeys(ek *mlkem.EncapsulationKey768) (*ecdh.PrivateKey, []byte, []byte, error) {
+	y, err := ecdh.X25519().GenerateKey(rand.Reader)
+	shared, ct := ek.Encapsulate()
+	return y, shared, ct, err
 }
 
 // fresh makes the relay's contribution: a key, and an encapsulated secret.
@@ -60,6 +75,10 @@ func (s *Server) reply(request []byte, answer func([]byte) ([]byte, error), cont
 	if k == nil {
 		return Keys{}, nil, ErrUnknownKey
 	}
+	return k.reply(s.node, request, answer, contribute)
+}
+
+func (k *onionKey) reply(node [32]byte, request []byte, answer func([]byte) ([]byte, error), contribute fresh) (Keys, []byte, error) {
 	begin, sealed := request[:requestFixed-tagSize], request[requestFixed-tagSize:]
 	x, err := ecdh.X25519().NewPublicKey(begin[keyIDSize : keyIDSize+32])
 	if err != nil {
@@ -69,11 +88,11 @@ func (s *Server) reply(request []byte, answer func([]byte) ([]byte, error), cont
 	if err != nil {
 		return Keys{}, nil, fmt.Errorf("%w: %w", ErrForged, err)
 	}
-	params, err := open(requestKey(s.node, k.public, xb, begin), sealed)
+	params, err := open(requestKey(node, k.public, xb, begin), sealed)
 	if err != nil {
 		return Keys{}, nil, fmt.Errorf("%w: request", err)
 	}
-	if !k.seen.Add([32]byte(x.Bytes())) {
+	if k.seen != nil && !k.seen.Add([32]byte(x.Bytes())) {
 		return Keys{}, nil, ErrReplayed
 	}
 	ek, err := mlkem.NewEncapsulationKey768(begin[keyIDSize+32:])
@@ -96,7 +115,7 @@ func (s *Server) reply(request []byte, answer func([]byte) ([]byte, error), cont
 		return Keys{}, nil, fmt.Errorf("%w: %w", ErrForged, err)
 	}
 	yPublic := y.PublicKey().Bytes()
-	sec := derive(s.node, k.public, request, yPublic, ct, xy, xb, shared)
+	sec := derive(node, k.public, request, yPublic, ct, xy, xb, shared)
 	reply := make([]byte, 0, replyFixed+len(said))
 	reply = append(append(append(reply, yPublic...), ct...), sec.auth...)
 	return sec.keys, seal(reply, sec.reply, said), nil
