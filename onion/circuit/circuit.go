@@ -64,6 +64,8 @@ type Circuit struct {
 
 	end atomic.Pointer[stream.End] // with the last hop; nil before there is one
 
+	received, sent atomic.Uint64 // octets of relay cells
+
 	building sync.Mutex // held by Extend
 
 	mu       sync.Mutex // the layers, and what follows
@@ -204,6 +206,9 @@ func (c *Circuit) Streams() int { return c.end.Load().Streams() }
 // RTT returns the last and the shortest round trip measured; 0 if there was none.
 func (c *Circuit) RTT() (last, shortest time.Duration) { return c.end.Load().RTT() }
 
+// Bytes returns how many octets of cells came and went.
+func (c *Circuit) Bytes() (received, sent uint64) { return c.received.Load(), c.sent.Load() }
+
 // Done is closed when the circuit is no more; Err says why.
 func (c *Circuit) Done() <-chan struct{} { return c.done }
 
@@ -243,6 +248,7 @@ func (c *Circuit) HandleCell(flags cell.Flags, body []byte) {
 		c.destroy(cell.ReasonProtocol, errProtocol)
 		return
 	}
+	c.received.Add(uint64(len(body)))
 	b := channel.NewBuffer()
 	defer channel.Release(b)
 	c.mu.Lock()
@@ -328,6 +334,7 @@ func (c *Circuit) Send(b *layer.Buffer, size int, step bool) (tag [cell.TagSize]
 	if step {
 		flags = cell.Ratchet
 	}
+	c.sent.Add(uint64(len(body)))
 	return tag, c.leg.Send(b, body, flags)
 }
 
