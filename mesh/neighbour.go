@@ -316,8 +316,26 @@ func (n *Node) setState(now time.Time, nb *neighbour, s neighbourState) {
 	if nb.state == s && !nb.since.IsZero() {
 		return
 	}
+	was := nb.state
 	nb.state, nb.since = s, now
 	n.updatePace()
+	if was == stateUp || s == stateUp {
+		n.tellLinks()
+	}
+}
+
+// tellLinks tells who follows the links which ones work.
+func (n *Node) tellLinks() {
+	if n.cfg.LinksChanged == nil {
+		return
+	}
+	var up []identity.NodeID
+	for _, nb := range n.neighbours {
+		if nb.state == stateUp {
+			up = append(up, nb.node)
+		}
+	}
+	n.cfg.LinksChanged(up)
 }
 
 // removeNeighbour forgets a neighbour and takes its interface away.
@@ -335,6 +353,9 @@ func (n *Node) removeNeighbour(nb *neighbour) {
 		}
 	})
 	n.updatePace()
+	if nb.state == stateUp {
+		n.tellLinks()
+	}
 }
 
 // checkNeighbours expires what has failed and renews what is about to.

@@ -34,6 +34,10 @@ type Config struct {
 
 	// Destinations is told which nodes the mesh reaches; it may be nil.
 	Destinations Destinations
+
+	// LinksChanged is told the nodes to which there are working links, after each
+	// change, by the loop; it must not block. It may be nil.
+	LinksChanged func(neighbours []identity.NodeID)
 }
 
 // Destinations follows the destinations of the routing table. Its methods are
