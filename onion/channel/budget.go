@@ -3,7 +3,6 @@ package channel
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"globalnet/onion/cell"
 )
@@ -44,9 +43,9 @@ func (b *Budget) take(n int) {
 	}
 	b.mu.Lock()
 	var victim *Leg
-	var since time.Time
+	var since int64
 	for c := range b.channels {
-		if l, t := c.out.oldest(); l != nil && (victim == nil || t.Before(since)) {
+		if l, t := c.out.oldest(); l != nil && (victim == nil || t < since) {
 			victim, since = l, t
 		}
 	}

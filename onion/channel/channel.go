@@ -15,6 +15,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"globalnet/internal/identity"
@@ -78,7 +79,8 @@ type Stats struct {
 type Channel struct {
 	cfg      Config
 	conn     net.Conn
-	in       *bufio.Reader // what the handshake may have read too much
+	raw      syscall.RawConn // of conn; nil where that is no socket
+	in       *bufio.Reader   // what the handshake may have read too much
 	node     identity.NodeID
 	client   bool
 	opened   time.Time
@@ -93,7 +95,11 @@ type Channel struct {
 	nextID uint32
 	closed bool
 
-	out   outbox
+	out     outbox
+	pending *packer // what the connection did not take at once; of who is writing
+	attempt attempt // of who is writing
+	wrote   atomic.Int64
+
 	stats struct {
 		cellsIn, cellsOut, bytesIn, bytesOut, recordsIn, recordsOut, unknown atomic.Uint64
 	}
@@ -141,6 +147,12 @@ func open(ctx context.Context, conn net.Conn, cfg Config, client bool) (*Channel
 		closing: make(chan struct{}), legs: make(map[uint32]*Leg),
 	}
 	c.out.init()
+	if socket, ok := conn.(syscall.Conn); ok {
+		if c.raw, err = socket.SyscallConn(); err != nil {
+			conn.Close()
+			return nil, fmt.Errorf("opening a channel: %w", err)
+		}
+	}
 	return c, nil
 }
 
@@ -265,5 +277,6 @@ func (c *Channel) forget(l *Leg) bool {
 		return false
 	}
 	delete(c.legs, l.id)
+	l.dropped.Store(true)
 	return true
 }

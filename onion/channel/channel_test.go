@@ -420,6 +420,7 @@ func TestLateCellsAreMarked(t *testing.T) {
 		client, _ := pair(t, x, y, Config{}, Config{})
 		l, _ := client.Open(newRecorder())
 		sendCell(t, l, cell.SmallBody, 0, 0)
+		l.Flush()
 		time.Sleep(slow + time.Millisecond)
 		sendCell(t, l, cell.SmallBody, 0, 0)
 		got := client.out.take(nil, client.cfg.Budget)

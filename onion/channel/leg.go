@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"globalnet/onion/cell"
 	"globalnet/onion/layer"
@@ -32,6 +31,7 @@ type Leg struct {
 	id      uint32
 	circuit atomic.Pointer[Circuit]
 	touched bool // the reader's
+	dropped atomic.Bool
 
 	// Guarded by c.out.mu.
 	queue  fifo
@@ -75,13 +75,14 @@ func (l *Leg) end(reason cell.Reason) {
 }
 
 // Send queues a relay cell. The body is in b, which belongs to the channel from
-// now on. The cell is written after the next Flush, or earlier.
+// now on. The cell is written after the next Flush, or earlier; it counts as
+// waiting since the first Send after a Flush.
 func (l *Leg) Send(b *layer.Buffer, body []byte, flags cell.Flags) error {
 	flags &^= cell.Small
 	if len(body) == cell.SmallBody {
 		flags |= cell.Small
 	}
-	err := l.c.out.push(l, queued{b, body, flags, time.Now()}, l.c.cfg.Budget)
+	err := l.c.out.push(l, queued{b: b, body: body, flags: flags}, l.c.cfg.Budget)
 	if err != nil {
 		Release(b)
 		return err
@@ -89,8 +90,9 @@ func (l *Leg) Send(b *layer.Buffer, body []byte, flags cell.Flags) error {
 	return nil
 }
 
-// Flush makes sure that the writer is at work.
-func (l *Leg) Flush() { l.c.out.flush() }
+// Flush writes what waits as far as the connection takes it, and leaves the rest to
+// the writer. It does not block, and calls no circuit.
+func (l *Leg) Flush() { l.c.flush() }
 
 // Queued returns how many cells wait.
 func (l *Leg) Queued() int {
@@ -115,7 +117,7 @@ func (l *Leg) Destroy(reason cell.Reason) {
 	l.c.sendControl(cell.Destroy, l.id, []byte{byte(reason)})
 }
 
-// sendControl queues a control cell and wakes the writer.
+// sendControl queues a control cell and has it written.
 func (c *Channel) sendControl(command cell.Command, id uint32, payload []byte) error {
 	h := cell.Header{Circ: id, Command: command}
 	if 2+len(payload)+cell.TagSize <= cell.SmallBody {
@@ -131,6 +133,8 @@ func (c *Channel) sendControl(command cell.Command, id uint32, payload []byte) e
 		if err == errBacklog {
 			c.close(err)
 		}
+		return err
 	}
-	return err
+	c.flush()
+	return nil
 }

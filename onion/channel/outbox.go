@@ -26,7 +26,7 @@ type queued struct {
 	b     *layer.Buffer
 	body  []byte
 	flags cell.Flags
-	since time.Time
+	since int64 // clock
 }
 
 // control is a control cell that waits; its body is not sealed yet.
@@ -43,13 +43,20 @@ type outbox struct {
 	fresh    ring
 	old      ring
 	n        int    // relay cells
+	stamp    int64  // when the first cell came since the last flush; 0: not known
 	doomed   []*Leg // to be told by the writer
-	idle     bool
-	wake     chan struct{}
 	closed   bool
+
+	// Who finds writing unset sets it and writes; it is unset when nothing waits.
+	// Handed says that it is the writer's turn.
+	writing, handed bool
+	wake            chan struct{} // for the writer
 }
 
-func (o *outbox) init() { o.wake = make(chan struct{}, 1) }
+func (o *outbox) init() {
+	o.wake = make(chan struct{}, 1)
+	o.writing = true // until Run
+}
 
 func (o *outbox) push(l *Leg, q queued, budget *Budget) error {
 	o.mu.Lock()
@@ -61,14 +68,15 @@ func (o *outbox) push(l *Leg, q queued, budget *Budget) error {
 		o.mu.Unlock()
 		return ErrFull
 	}
+	if o.stamp == 0 {
+		o.stamp = clock()
+	}
+	q.since = o.stamp
 	l.queue.push(q)
 	o.n++
 	if l.list == nil {
 		l.credit = freshCredit
 		o.fresh.append(l)
-	}
-	if o.n >= cell.MaxRecord {
-		o.rouse()
 	}
 	o.mu.Unlock()
 	budget.take(1)
@@ -85,26 +93,44 @@ func (o *outbox) pushControl(c control) error {
 		return errBacklog
 	}
 	o.controls = append(o.controls, c)
-	o.rouse()
 	return nil
 }
 
-func (o *outbox) flush() {
+// seize reports whether there is something to write and nobody writes: then the
+// caller does.
+func (o *outbox) seize() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.n > 0 {
-		o.rouse()
+	o.stamp = 0
+	if o.writing || o.closed || o.n == 0 && len(o.controls) == 0 {
+		return false
 	}
+	o.writing = true
+	return true
 }
 
-// rouse wakes the writer if it waits. Called with mu held.
+// handOver makes it the writer's turn. The caller was writing.
+func (o *outbox) handOver() {
+	o.mu.Lock()
+	o.handed = true
+	o.mu.Unlock()
+	o.rouse()
+}
+
+// takeTurn reports whether it is the writer's turn.
+func (o *outbox) takeTurn() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	handed := o.handed
+	o.handed = false
+	return handed
+}
+
+// rouse wakes the writer.
 func (o *outbox) rouse() {
-	if o.idle {
-		o.idle = false
-		select {
-		case o.wake <- struct{}{}:
-		default: // it has not yet noticed the last time
-		}
+	select {
+	case o.wake <- struct{}{}:
+	default: // it has not yet noticed the last time
 	}
 }
 
@@ -115,8 +141,8 @@ type taken struct {
 	body []byte
 }
 
-// take moves up to cell.MaxRecord cells to dst. Where there are none it says that
-// the writer is going to wait.
+// take moves up to cell.MaxRecord cells to dst, for who is writing. Where there
+// are none, nobody writes from now on.
 func (o *outbox) take(dst []taken, budget *Budget) []taken {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -125,18 +151,18 @@ func (o *outbox) take(dst []taken, budget *Budget) []taken {
 		dst = append(dst, taken{c.h, c.b, c.b[:c.h.BodySize()]})
 	}
 	o.controls = o.controls[:copy(o.controls, o.controls[n:])]
-	var now time.Time
+	var now int64
 	relayed := 0
 	for len(dst) < cell.MaxRecord && o.n > 0 {
-		if now.IsZero() {
-			now = time.Now()
+		if now == 0 {
+			now = clock()
 		}
 		l := o.turn()
 		q := l.queue.pop()
 		l.credit--
 		o.n--
 		relayed++
-		if now.Sub(q.since) > slow {
+		if time.Duration(now-q.since) > slow {
 			q.flags |= cell.Congested
 		}
 		dst = append(dst, taken{cell.Header{Circ: l.id, Command: cell.Relay, Flags: q.flags}, q.b, q.body})
@@ -144,8 +170,8 @@ func (o *outbox) take(dst []taken, budget *Budget) []taken {
 	if relayed > 0 {
 		budget.give(relayed)
 	}
-	if len(dst) == 0 && len(o.doomed) == 0 {
-		o.idle = true
+	if len(dst) == 0 {
+		o.writing = false
 	}
 	return dst
 }
@@ -210,8 +236,8 @@ func (o *outbox) drain(budget *Budget) {
 // finds that out may hold the circuit's lock.
 func (o *outbox) doom(l *Leg) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.doomed = append(o.doomed, l)
+	o.mu.Unlock()
 	o.rouse()
 }
 
@@ -225,7 +251,7 @@ func (o *outbox) takeDoomed() []*Leg {
 }
 
 // oldest returns the circuit whose first cell waits longest, and since when.
-func (o *outbox) oldest() (oldest *Leg, since time.Time) {
+func (o *outbox) oldest() (oldest *Leg, since int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, r := range []*ring{&o.fresh, &o.old} {
@@ -233,7 +259,7 @@ func (o *outbox) oldest() (oldest *Leg, since time.Time) {
 			if l.queue.n == 0 {
 				continue
 			}
-			if t := l.queue.peek().since; oldest == nil || t.Before(since) {
+			if t := l.queue.peek().since; oldest == nil || t < since {
 				oldest, since = l, t
 			}
 		}
@@ -283,36 +309,51 @@ func (r *ring) remove(l *Leg) {
 	}
 }
 
-// fifo is a queue that grows and shrinks with what is in it.
+// fifo is a queue in chunks of a pool: an empty one holds no memory.
 type fifo struct {
-	items []queued
-	head  int
-	n     int
+	head, tail *chunk
+	first, end int // in head, in tail
+	n          int
 }
 
-const fifoKept = 16 // items for which an empty queue keeps memory
+type chunk struct {
+	items [16]queued
+	next  *chunk
+}
+
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
 
 func (f *fifo) push(q queued) {
-	if f.n == len(f.items) {
-		bigger := make([]queued, max(4, 2*len(f.items)))
-		for i := range f.n {
-			bigger[i] = f.items[(f.head+i)%len(f.items)]
+	if f.tail == nil || f.end == len(f.tail.items) {
+		c := chunks.Get().(*chunk)
+		if f.tail == nil {
+			f.head, f.first = c, 0
+		} else {
+			f.tail.next = c
 		}
-		f.items, f.head = bigger, 0
+		f.tail, f.end = c, 0
 	}
-	f.items[(f.head+f.n)%len(f.items)] = q
+	f.tail.items[f.end] = q
+	f.end++
 	f.n++
 }
 
-func (f *fifo) peek() *queued { return &f.items[f.head] }
+func (f *fifo) peek() *queued { return &f.head.items[f.first] }
 
 func (f *fifo) pop() queued {
-	q := f.items[f.head]
-	f.items[f.head] = queued{}
-	f.head = (f.head + 1) % len(f.items)
-	if f.n--; f.n == 0 && len(f.items) > fifoKept {
-		f.items, f.head = nil, 0
+	c := f.head
+	q := c.items[f.first]
+	c.items[f.first] = queued{}
+	f.first++
+	if f.n--; f.n == 0 {
+		f.head, f.tail = nil, nil
+	} else if f.first < len(c.items) {
+		return q
+	} else {
+		f.head, f.first = c.next, 0
 	}
+	c.next = nil
+	chunks.Put(c)
 	return q
 }
 
@@ -321,6 +362,10 @@ func (f *fifo) drop() (n int) {
 	for n = f.n; f.n > 0; {
 		Release(f.pop().b)
 	}
-	f.items = nil
 	return n
 }
+
+var started = time.Now()
+
+// clock returns nanoseconds of a clock that nobody sets.
+func clock() int64 { return int64(time.Since(started)) }

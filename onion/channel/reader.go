@@ -25,7 +25,8 @@ type inbox struct {
 // Before it waits it calls idle.
 func (b *inbox) need(n int, idle func()) ([]byte, error) {
 	for b.end-b.start < n {
-		if b.start > 0 && (b.start == b.end || b.start+n > len(b.buf)) {
+		// What is left is less than a cell, and is moved lest the next read be short.
+		if b.start > 0 {
 			b.end = copy(b.buf, b.buf[b.start:b.end])
 			b.start = 0
 		}
@@ -65,6 +66,7 @@ func (c *Channel) read() error {
 		touched = touched[:0]
 	}
 	var heads []cell.Header
+	var l *Leg // of the last cell
 	for {
 		prefix, err := in.need(cell.RecordPrefix, idle)
 		if err != nil {
@@ -95,7 +97,9 @@ func (c *Channel) read() error {
 				}
 				continue
 			}
-			l := c.leg(h.Circ)
+			if l == nil || l.id != h.Circ || l.dropped.Load() {
+				l = c.leg(h.Circ)
+			}
 			if l == nil {
 				c.stats.unknown.Add(1) // destroyed while the cell was under way
 				continue
