@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -193,6 +195,7 @@ func (s *shelf) save(last bool) {
 	if bytes.Equal(text, s.written) || !last && !s.due(now, fresh) {
 		return
 	}
+	os.MkdirAll(filepath.Dir(s.path), 0o700) // if it cannot be made, that shows now
 	if err := peers.WriteFile(s.path, text); err != nil {
 		if now.Sub(s.warnedAt) >= time.Hour {
 			s.warnedAt = now

@@ -79,7 +79,7 @@ func FuzzRecordsFile(f *testing.F) {
 }
 
 func TestValuesSurviveARestart(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "records.state")
+	path := filepath.Join(t.TempDir(), "no folder yet", "records.state")
 	var before []control.DHTPublished
 	synctest.Test(t, func(t *testing.T) {
 		h, _ := aloneWith(t, config.DHTFull, path)
