@@ -235,3 +235,8 @@ func weight(r Range) int {
 	}
 	return int(r.Last - r.First)
 }
+
+// Leads reports whether any rule accepts anything.
+func (p *Policy) Leads() bool {
+	return slices.ContainsFunc(p.rules, func(r rule) bool { return r.accept })
+}

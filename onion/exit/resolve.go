@@ -1,0 +1,168 @@
+package exit
+
+import (
+	"context"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"globalnet/onion/cell"
+	"globalnet/onion/policy"
+	"globalnet/onion/relay"
+)
+
+// Resolver looks names up. Its addresses need not be good ones: the policy judges them.
+type Resolver interface {
+	LookupAddrs(ctx context.Context, name string) ([]netip.Addr, time.Duration, error)
+	LookupNames(ctx context.Context, addr netip.Addr) ([]string, time.Duration, error)
+}
+
+// Answers tell one of these times to live, rounded down: the rest of a time that a
+// cache counts down would tell when somebody else asked.
+var lifetimes = []time.Duration{1800 * time.Second, 300 * time.Second, 60 * time.Second}
+
+const maxNames = 8 // that an address is said to have
+
+// Resolve implements relay.Resolver. It tells nothing that Connect would not dial.
+func (e *Exit) Resolve(ctx context.Context, name string) (cell.Resolved, error) {
+	s := e.settings.Load()
+	var answer cell.Resolved
+	err := e.admitLookup(ctx, s)
+	if addr, reverse := fromArpa(name); err == nil && reverse {
+		answer, err = e.resolveAddr(ctx, s.policy, addr)
+	} else if err == nil {
+		answer, err = e.resolveName(ctx, s.policy, name)
+	}
+	if err != nil {
+		return cell.Resolved{}, e.told(err)
+	}
+	e.stats.resolved.Add(1)
+	return answer, nil
+}
+
+func (e *Exit) admitLookup(ctx context.Context, s *settings) error {
+	switch {
+	case !e.quota.Left():
+		return errQuota
+	case len(s.secret) > 0 && !relay.Trusted(ctx):
+		return errSecret
+	case !s.policy.Leads():
+		return errNoExit
+	}
+	return nil
+}
+
+func (e *Exit) resolveName(ctx context.Context, p *policy.Policy, name string) (answer cell.Resolved, err error) {
+	if err := policy.CheckName(name); err != nil {
+		return answer, err
+	}
+	found, ttl, err := e.lookup(ctx, name)
+	if err != nil {
+		return answer, err
+	}
+	answer.TTL = lifetime(ttl)
+	answer.Addrs, err = filter(found, p.Open)
+	return answer, err
+}
+
+func (e *Exit) resolveAddr(ctx context.Context, p *policy.Policy, addr netip.Addr) (answer cell.Resolved, err error) {
+	if err := p.Open(addr); err != nil {
+		return answer, err
+	}
+	select {
+	case e.lookups <- struct{}{}:
+		defer func() { <-e.lookups }()
+	default:
+		return answer, errLimit
+	}
+	names, ttl, err := e.cfg.Resolver.LookupNames(ctx, addr)
+	if err != nil {
+		return answer, &resolveError{err}
+	}
+	for _, n := range names {
+		n = strings.TrimSuffix(n, ".")
+		if policy.CheckName(n) == nil && len(answer.Names) < maxNames {
+			answer.Names = append(answer.Names, n)
+		}
+	}
+	if len(answer.Names) == 0 {
+		return answer, &resolveError{errNotFound}
+	}
+	answer.TTL = lifetime(ttl)
+	return answer, nil
+}
+
+func lifetime(ttl time.Duration) time.Duration {
+	for _, l := range lifetimes {
+		if ttl >= l {
+			return l
+		}
+	}
+	return lifetimes[len(lifetimes)-1]
+}
+
+const (
+	arpa4 = ".in-addr.arpa"
+	arpa6 = ".ip6.arpa"
+)
+
+// fromArpa reads the address of a name below in-addr.arpa or ip6.arpa (RFC 1035
+// section 3.5, RFC 3596 section 2.5). The address is invalid if the name is not complete.
+func fromArpa(name string) (addr netip.Addr, reverse bool) {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if rest, ok := strings.CutSuffix(name, arpa4); ok {
+		parts := strings.Split(rest, ".")
+		var b [4]byte
+		if len(parts) != len(b) {
+			return addr, true
+		}
+		for i, p := range parts {
+			n, err := strconv.ParseUint(p, 10, 8)
+			if err != nil || strconv.Itoa(int(n)) != p {
+				return addr, true
+			}
+			b[3-i] = byte(n)
+		}
+		return netip.AddrFrom4(b), true
+	}
+	if rest, ok := strings.CutSuffix(name, arpa6); ok {
+		parts := strings.Split(rest, ".")
+		var b [16]byte
+		if len(parts) != 2*len(b) {
+			return addr, true
+		}
+		for i, p := range parts {
+			n, err := strconv.ParseUint(p, 16, 4)
+			if err != nil || len(p) != 1 {
+				return addr, true
+			}
+			b[15-i/2] |= byte(n) << (4 * (i % 2))
+		}
+		return netip.AddrFrom16(b), true
+	}
+	return addr, false
+}
+
+// toArpa is the other way round.
+func toArpa(addr netip.Addr) string {
+	addr = addr.Unmap()
+	b := addr.AsSlice()
+	var s strings.Builder
+	for i := len(b) - 1; i >= 0; i-- {
+		if s.Len() > 0 {
+			s.WriteByte('.')
+		}
+		if addr.Is4() {
+			s.WriteString(strconv.Itoa(int(b[i])))
+			continue
+		}
+		s.WriteString(strconv.FormatUint(uint64(b[i]&15), 16))
+		s.WriteByte('.')
+		s.WriteString(strconv.FormatUint(uint64(b[i]>>4), 16))
+	}
+	if addr.Is4() {
+		return s.String() + arpa4
+	}
+	return s.String() + arpa6
+}
