@@ -28,7 +28,7 @@ var layers = map[string][]string{
 	"cmd/globalnet":     {"agent/...", "mesh/...", "onion/...", "openwrt/...", "board", "internal/identity"},
 	"openwrt":           {"agent/...", "mesh/...", "onion/...", "board", "internal/identity"},
 	"agent":             {"agent/...", "mesh/...", "onion/...", "board", "internal/identity", "internal/blind"},
-	"agent/config":      {"internal/identity"},
+	"agent/config":      {"internal/identity", "onion/path", "onion/policy"},
 	"agent/control":     {"agent/config", "mesh", "internal/identity"},
 	"mesh":              {"mesh/beacon", "mesh/link", "mesh/babel", "mesh/peers", "internal/identity"},
 	"mesh/beacon":       {"internal/identity"},

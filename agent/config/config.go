@@ -5,6 +5,7 @@
 package config
 
 import (
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,13 @@ type Config struct {
 	UpdateInterval time.Duration
 
 	Peers []Peer // the enabled ones
+
+	Onion       Onion
+	Exit        Exit
+	Proxies     []Proxy  // the enabled ones
+	Tunnels     []Tunnel // the enabled ones
+	Names       []Name
+	ExitSecrets []ExitSecret
 }
 
 // Peer is a node that is reached over the internet.
@@ -133,6 +141,11 @@ func (s Secret) Reveal() string {
 
 // IsZero reports whether there is no passphrase.
 func (s Secret) IsZero() bool { return s.Reveal() == "" }
+
+// Equal reports whether two secrets are the same.
+func (s Secret) Equal(t Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(t.Reveal())) == 1
+}
 
 // String hides the passphrase.
 func (s Secret) String() string {

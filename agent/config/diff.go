@@ -43,6 +43,7 @@ func Compare(from, to Config) Diff {
 	if len(d.Added)+len(d.Removed) > 0 {
 		d.Live = append(d.Live, "peer")
 	}
+	d.compareOnion(&from, &to)
 	return d
 }
 
@@ -67,6 +68,10 @@ func WithLive(running, next Config) Config {
 	running.MaxNeighbours = next.MaxNeighbours
 	running.HelloInterval, running.UpdateInterval = next.HelloInterval, next.UpdateInterval
 	running.Peers = next.Peers
+	on := running.Onion.Enabled
+	running.Onion, running.Exit = next.Onion, next.Exit
+	running.Onion.Enabled = on
+	running.Proxies, running.Tunnels, running.Names, running.ExitSecrets = next.Proxies, next.Tunnels, next.Names, next.ExitSecrets
 	return running
 }
 
@@ -86,6 +91,7 @@ func (c *Config) File() File {
 		}
 		f.Sections = append(f.Sections, s)
 	}
+	f.Sections = append(f.Sections, c.onionFile()...)
 	return f
 }
 

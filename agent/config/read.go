@@ -36,6 +36,11 @@ type reader struct {
 	seen       map[string]int
 	warnings   []*Problem
 	errs       []error
+
+	single  map[string]single // sections of which there is one, by type
+	count   map[string]int    // of sections by type
+	lines   map[string]int    // of sections that may be repeated, by type and name
+	proxies bool              // there was a proxy section, even one without effect
 }
 
 // maxProblems bounds what is said about one file.
@@ -74,8 +79,12 @@ func (r *reader) read(f File) Config {
 		MaxNeighbours:  DefaultMaxNeighbours,
 		HelloInterval:  DefaultHelloInterval,
 		UpdateInterval: DefaultUpdateInterval,
+
+		Onion: defaultOnion(),
+		Exit:  defaultExit(),
 	}
 	r.seen = make(map[string]int)
+	r.single, r.count, r.lines = make(map[string]single), make(map[string]int), make(map[string]int)
 	mainName, mains := "", 0
 	for _, s := range f.Sections {
 		switch s.Type {
@@ -89,11 +98,14 @@ func (r *reader) read(f File) Config {
 		case "peer":
 			r.readPeer(&c, s)
 		default:
-			r.warn(s.Line, "", "section type %q is not known and has no effect%s", s.Type, nearest(s.Type, []string{"globalnet", "peer"}))
+			if !r.readSection(&c, s) {
+				r.warn(s.Line, "", "section type %q is not known and has no effect%s", s.Type, nearest(s.Type, sectionTypes))
+			}
 		}
 	}
 	r.defaults(&c)
 	r.cross(&c)
+	r.crossOnion(&c)
 	return c
 }
 

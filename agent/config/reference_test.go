@@ -52,7 +52,10 @@ func TestReferenceNamesEveryOption(t *testing.T) {
 	for _, want := range []struct {
 		section string
 		options []string
-	}{{"globalnet", names(mainOptions)}, {"peer", peerOptions}} {
+	}{
+		{"globalnet", names(mainOptions)}, {"peer", peerOptions}, {"onion", names(onionOptions)}, {"exit", names(exitOptions)},
+		{"proxy", names(proxyOptions)}, {"tunnel", names(tunnelOptions)}, {"name", names(nameOptions)}, {"exit_secret", names(exitSecretOptions)},
+	} {
 		for _, name := range want.options {
 			if !slices.Contains(got[want.section], name) {
 				t.Errorf("option %s of %s is not in the reference", name, want.section)
@@ -67,22 +70,32 @@ func TestReferenceExamplesAreValid(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
 	}
-	if len(c.Peers) != 1 || c.Passphrase.IsZero() {
+	if len(c.Peers) != 1 || c.Passphrase.IsZero() || len(c.Tunnels) != 1 || len(c.Names) != 1 || len(c.ExitSecrets) != 1 || len(c.Exit.Rules) != 2 {
 		t.Errorf("%+v", c)
 	}
 }
 
 func TestReferenceSaysWhatIsLive(t *testing.T) {
 	text := string(readReference(t))
-	for _, o := range mainOptions {
+	saysLive(t, text, "globalnet", mainOptions)
+	saysLive(t, text, "onion", onionOptions)
+	saysLive(t, text, "exit", exitOptions)
+}
+
+func saysLive[T any](t *testing.T, text, section string, table []option[T]) {
+	t.Helper()
+	_, text, _ = strings.Cut(text, "config "+section+" ")
+	text, _, _ = strings.Cut(text, "\nconfig ")
+	for _, o := range table {
 		i := regexp.MustCompile(`(?m)^\s*#?(option|list) ` + o.name + ` `).FindStringIndex(text)
 		if i == nil {
-			continue // TestReferenceNamesEveryOption says so
+			t.Errorf("option %s is not in section %s", o.name, section)
+			continue
 		}
 		above := text[:i[0]]
 		above = above[strings.LastIndex(above, "\n\n")+1:]
 		if got := strings.Contains(above, " Live."); got != o.live {
-			t.Errorf("option %s: the reference says live %v, the program %v", o.name, got, o.live)
+			t.Errorf("option %s of %s: the reference says live %v, the program %v", o.name, section, got, o.live)
 		}
 	}
 }
