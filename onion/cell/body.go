@@ -246,13 +246,15 @@ const HandshakeHybrid = 1
 // CreateParams is what a client asks of a relay, inside the handshake.
 type CreateParams struct {
 	Suite uint8
+	Proof [16]byte // that the client knows the exit's secret; zero: none
 }
 
 const paramsVersion = 1
 
-// AppendCreateParams appends version (1) ‖ suite (1).
+// AppendCreateParams appends version (1) ‖ suite (1) ‖ proof (16). The proof is there
+// even if it is none: the hop before sees how long a request is.
 func AppendCreateParams(dst []byte, p CreateParams) []byte {
-	return append(dst, paramsVersion, p.Suite)
+	return append(append(dst, paramsVersion, p.Suite), p.Proof[:]...)
 }
 
 // ParseCreateParams reads what AppendCreateParams wrote. Later versions may add bytes.
@@ -260,7 +262,11 @@ func ParseCreateParams(b []byte) (CreateParams, error) {
 	if len(b) < 2 || b[0] == 0 {
 		return CreateParams{}, fmt.Errorf("%w: parameters of %d bytes", ErrMessage, len(b))
 	}
-	return CreateParams{Suite: b[1]}, nil
+	p := CreateParams{Suite: b[1]}
+	if b = b[2:]; len(b) >= len(p.Proof) {
+		p.Proof = [16]byte(b)
+	}
+	return p, nil
 }
 
 // ParseReason reads the one byte of MsgExtendFailed and of a Destroy cell.

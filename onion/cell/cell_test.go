@@ -368,3 +368,23 @@ func parseBody(t *testing.T, m Message) {
 		t.Fatalf("command %d: %x written as %x", m.Command, m.Body, form)
 	}
 }
+
+func TestCreateParams(t *testing.T) {
+	for _, p := range []CreateParams{{Suite: 1}, {Suite: 2, Proof: [16]byte{1, 15: 2}}} {
+		b := AppendCreateParams(nil, p)
+		if len(b) != 18 { // with a proof or without
+			t.Errorf("%d bytes", len(b))
+		}
+		if got, err := ParseCreateParams(append(b, 9, 9)); err != nil || got != p {
+			t.Errorf("%+v came back as %+v, %v", p, got, err)
+		}
+	}
+	if got, err := ParseCreateParams([]byte{1, 2}); err != nil || got != (CreateParams{Suite: 2}) {
+		t.Errorf("without a proof: %+v, %v", got, err)
+	}
+	for _, b := range [][]byte{nil, {1}, {0, 1}} {
+		if _, err := ParseCreateParams(b); !errors.Is(err, ErrMessage) {
+			t.Errorf("%x: %v", b, err)
+		}
+	}
+}

@@ -27,6 +27,7 @@ type Hop struct {
 	Node     identity.NodeID
 	OnionKey ntor.PublicKey
 	Suite    layer.Suite // of those that the relay offers
+	Secret   []byte      // of the exit, if it wants to hear one
 }
 
 // HopError says at which hop making a circuit failed.
@@ -122,8 +123,13 @@ func (c *Circuit) extend(ctx context.Context, hop Hop) error {
 	if !hop.Suite.Known() {
 		return fmt.Errorf("unknown suite %d", hop.Suite)
 	}
-	params := cell.AppendCreateParams(nil, cell.CreateParams{Suite: uint8(hop.Suite)})
-	client, request, err := ntor.NewClient(hop.Node, hop.OnionKey, params)
+	client, request, err := ntor.NewClientProving(hop.Node, hop.OnionKey, func(x [32]byte) []byte {
+		params := cell.CreateParams{Suite: uint8(hop.Suite)}
+		if len(hop.Secret) > 0 {
+			params.Proof = ntor.Proof(hop.Secret, hop.Node, x)
+		}
+		return cell.AppendCreateParams(nil, params)
+	})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@
 package exit
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/hmac"
@@ -22,6 +23,7 @@ import (
 
 	"globalnet/internal/identity"
 	"globalnet/onion/cell"
+	"globalnet/onion/ntor"
 	"globalnet/onion/policy"
 	"globalnet/onion/relay"
 )
@@ -37,16 +39,24 @@ const MinSecret = 16
 type Config struct {
 	Self        identity.NodeID
 	Policy      *policy.Policy // nil: nothing outside the mesh
-	Inside      bool           // connect to other nodes
-	ClosedPorts []uint16       // of other nodes; nil: AgentPorts
-	ServePorts  []uint16       // of this node that circuits may reach
-	Secret      []byte         // if not empty, only clients that know it get outside
-	Limits      Limits
+	Settings    Settings
+	ClosedPorts []uint16            // of other nodes; nil: AgentPorts
 	Own         func() []netip.Addr // this host's addresses; nil: OwnAddresses
 	Resolver    Resolver            // nil: a Stub of the system's servers
 	Dialer      Dialer              // nil: a net.Dialer
 	Log         *slog.Logger
 }
+
+// Settings are what else can be changed while connections are made.
+type Settings struct {
+	Inside     bool     // connect to other nodes
+	ServePorts []uint16 // of this node that circuits may reach
+	Secret     []byte   // if not empty, only clients that know it get outside
+	Limits     Limits
+}
+
+// LogValue hides the secret from slog.
+func (Settings) LogValue() slog.Value { return slog.StringValue("[secret]") }
 
 // Stats counts what an Exit did since it was made.
 type Stats struct {
@@ -74,27 +84,26 @@ type Exit struct {
 	lookups chan struct{}
 	warned  atomic.Int64
 
-	settings atomic.Pointer[settings]
+	current atomic.Pointer[settings]
 
 	stats struct {
 		connected, resolved, policy, private, secret, limit, quota, resolve, connect, bytesOut, bytesIn atomic.Uint64
 	}
 }
 
-// settings change while connections are made.
+// settings are what a connection is judged by. They are replaced, not changed.
 type settings struct {
+	Settings
 	policy *policy.Policy
-	secret []byte
-	inside bool
-	serve  []uint16
 }
 
 // maxLookups bounds the names that are looked up at once.
 const maxLookups = 256
 
 var (
-	_ relay.Exit     = (*Exit)(nil)
-	_ relay.Resolver = (*Exit)(nil)
+	_ relay.Exit       = (*Exit)(nil)
+	_ relay.Resolver   = (*Exit)(nil)
+	_ relay.Doorkeeper = (*Exit)(nil)
 )
 
 // New returns an Exit.
@@ -114,48 +123,39 @@ func New(cfg Config) *Exit {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Exit{cfg: cfg, gate: newGate(cfg.Limits), quota: NewQuota(0), out: NewLimiter(), in: NewLimiter(),
+	e := &Exit{cfg: cfg, gate: newGate(cfg.Settings.Limits), quota: NewQuota(0), out: NewLimiter(), in: NewLimiter(),
 		lookups: make(chan struct{}, maxLookups)}
-	e.settings.Store(&settings{secret: cfg.Secret, inside: cfg.Inside, serve: cfg.ServePorts})
-	e.SetPolicy(cfg.Policy)
-	e.SetLimits(cfg.Limits)
+	e.Set(cfg.Policy, cfg.Settings)
 	return e
 }
 
-// change puts changed settings in place of the old ones.
-func (e *Exit) change(f func(*settings)) {
-	for {
-		old := e.settings.Load()
-		changed := *old
-		f(&changed)
-		if e.settings.CompareAndSwap(old, &changed) {
-			return
-		}
+// Set changes policy and settings; a nil policy lets nothing out. Connections that are open
+// stay, within the new limits.
+func (e *Exit) Set(p *policy.Policy, s Settings) {
+	owned := new(policy.Policy)
+	if p != nil {
+		*owned = *p
 	}
-}
-
-// SetPolicy changes the policy; nil lets nothing out. Connections that are open stay.
-func (e *Exit) SetPolicy(p *policy.Policy) {
-	if p == nil {
-		p = new(policy.Policy)
-	}
-	owned := *p
 	if owned.Own == nil {
 		owned.Own = e.cfg.Own
 	}
-	e.change(func(s *settings) { s.policy = &owned })
+	s.ServePorts, s.Secret = slices.Clone(s.ServePorts), bytes.Clone(s.Secret)
+	e.current.Store(&settings{s, owned})
+	e.setLimits(s.Limits)
 }
 
-// SetSecret changes the secret; an empty one lets everybody out.
-func (e *Exit) SetSecret(secret []byte) { e.change(func(s *settings) { s.secret = secret }) }
+// SetPolicy is Set for the policy alone.
+func (e *Exit) SetPolicy(p *policy.Policy) { e.Set(p, e.current.Load().Settings) }
 
-// SetInside changes whether other nodes are reached, and which ports of this one.
-func (e *Exit) SetInside(inside bool, serve []uint16) {
-	e.change(func(s *settings) { s.inside, s.serve = inside, slices.Clone(serve) })
-}
-
-// SetLimits changes the limits, of open connections as well.
+// SetLimits is Set for the limits alone.
 func (e *Exit) SetLimits(l Limits) {
+	now := e.current.Load()
+	changed := now.Settings
+	changed.Limits = l
+	e.Set(now.policy, changed)
+}
+
+func (e *Exit) setLimits(l Limits) {
 	e.gate.set(l)
 	e.quota.SetLimit(l.BytesPerMonth)
 	e.out.Set(l.BytesPerSecond, l.BytesBurst)
@@ -180,8 +180,8 @@ func (e *Exit) Stats() Stats {
 // Summary returns what the descriptor says. It is empty for an exit that wants a secret, so
 // that strangers do not choose it, and while the month's bytes are used up.
 func (e *Exit) Summary() policy.Summary {
-	s := e.settings.Load()
-	if len(s.secret) > 0 || !e.quota.Left() {
+	s := e.current.Load()
+	if len(s.Secret) > 0 || !e.quota.Left() {
 		return policy.Summary{}
 	}
 	sum := s.policy.Summary()
@@ -203,16 +203,16 @@ func hasRoute(network, address string) bool {
 	return true
 }
 
-// Admits reports whether a proof that came with a handshake shows the secret. Without a
-// secret there is nothing to show.
-func (e *Exit) Admits(want func(secret []byte) []byte, proof []byte) bool {
-	secret := e.settings.Load().secret
-	return len(secret) > 0 && hmac.Equal(want(secret), proof)
+// Admits implements relay.Doorkeeper. Without a secret there is nothing to show.
+func (e *Exit) Admits(x [32]byte, proof [ntor.ProofSize]byte) bool {
+	secret := e.current.Load().Secret
+	want := ntor.Proof(secret, e.cfg.Self, x)
+	return len(secret) > 0 && hmac.Equal(want[:], proof[:])
 }
 
 // Connect implements relay.Exit.
 func (e *Exit) Connect(ctx context.Context, t cell.Target) (net.Conn, error) {
-	s := e.settings.Load()
+	s := e.current.Load()
 	if err := e.admit(ctx, s, t); err != nil {
 		return nil, e.told(err)
 	}
@@ -256,7 +256,7 @@ func (e *Exit) admit(ctx context.Context, s *settings, t cell.Target) error {
 	if t.Name == "" && !t.Addr.IsValid() {
 		return e.admitNode(s, t)
 	}
-	if len(s.secret) > 0 && !relay.Trusted(ctx) {
+	if len(s.Secret) > 0 && !relay.Trusted(ctx) {
 		return errSecret
 	}
 	if t.Name != "" {
@@ -269,8 +269,8 @@ func (e *Exit) admitNode(s *settings, t cell.Target) error {
 	node := identity.NodeID(t.Node)
 	switch {
 	case node.IsZero() || t.Port == 0,
-		node == e.cfg.Self && !slices.Contains(s.serve, t.Port),
-		node != e.cfg.Self && (!s.inside || slices.Contains(e.cfg.ClosedPorts, t.Port)):
+		node == e.cfg.Self && !slices.Contains(s.ServePorts, t.Port),
+		node != e.cfg.Self && (!s.Inside || slices.Contains(e.cfg.ClosedPorts, t.Port)):
 		return errNoExit
 	}
 	return nil

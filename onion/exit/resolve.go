@@ -26,7 +26,7 @@ const maxNames = 8 // that an address is said to have
 
 // Resolve implements relay.Resolver. It tells nothing that Connect would not dial.
 func (e *Exit) Resolve(ctx context.Context, name string) (cell.Resolved, error) {
-	s := e.settings.Load()
+	s := e.current.Load()
 	var answer cell.Resolved
 	err := e.admitLookup(ctx, s)
 	if addr, reverse := fromArpa(name); err == nil && reverse {
@@ -45,7 +45,7 @@ func (e *Exit) admitLookup(ctx context.Context, s *settings) error {
 	switch {
 	case !e.quota.Left():
 		return errQuota
-	case len(s.secret) > 0 && !relay.Trusted(ctx):
+	case len(s.Secret) > 0 && !relay.Trusted(ctx):
 		return errSecret
 	case !s.policy.Leads():
 		return errNoExit

@@ -129,6 +129,11 @@ func NewClient(node [32]byte, onion PublicKey, params []byte) (*Client, []byte, 
 // of what both ends know and must agree on, takes the place of the NodeID, and
 // params may have MaxExchangeParams bytes. The other end calls Answer.
 func NewExchange(context [32]byte, key PublicKey, params []byte) (*Client, []byte, error) {
+	return newExchange(context, key, func([32]byte) []byte { return params })
+}
+
+// newExchange begins a handshake whose parameters may depend on its ephemeral key.
+func newExchange(context [32]byte, key PublicKey, params func(x [32]byte) []byte) (*Client, []byte, error) {
 	x, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("generating a key: %w", err)
@@ -137,7 +142,7 @@ func NewExchange(context [32]byte, key PublicKey, params []byte) (*Client, []byt
 	if err != nil {
 		return nil, nil, fmt.Errorf("generating a key: %w", err)
 	}
-	return newClient(context, key, params, x, dk)
+	return newClient(context, key, params([32]byte(x.PublicKey().Bytes())), x, dk)
 }
 
 func newClient(node [32]byte, onion PublicKey, params []byte, x *ecdh.PrivateKey, dk *mlkem.DecapsulationKey768) (*Client, []byte, error) {

@@ -324,3 +324,44 @@ func BenchmarkHandshake(b *testing.B) {
 		}
 	}
 }
+
+// The vector is of another implementation of HMAC.
+func TestProof(t *testing.T) {
+	node, x := [32]byte{0: 1, 31: 2}, [32]byte{0: 3, 31: 4}
+	if got := hex.EncodeToString(proofOf("sixteen octets..", node, x)); got != "b4524efe7d292432e05a34660d4182d9" {
+		t.Errorf("proof %s", got)
+	}
+	if bytes.Equal(proofOf("sixteen octets..", node, x), proofOf("sixteen octets..", x, node)) {
+		t.Error("node and key may change places")
+	}
+}
+
+func proofOf(secret string, node, x [32]byte) []byte {
+	p := Proof([]byte(secret), node, x)
+	return p[:]
+}
+
+func TestProvingClientKnowsItsKey(t *testing.T) {
+	server, node, onion := relay(t)
+	var told [32]byte
+	c, request, err := NewClientProving(node, onion, func(x [32]byte) []byte {
+		told = x
+		return x[:MaxRequestParams]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := EphemeralOf(request)
+	if err != nil || seen != told || c.Ephemeral() != told {
+		t.Errorf("the relay sees %x, %v; params were made for %x", seen, err, told)
+	}
+	_, _, err = server.Reply(request, func(p []byte) ([]byte, error) {
+		if !bytes.Equal(p, told[:MaxRequestParams]) {
+			t.Errorf("params %x", p)
+		}
+		return nil, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"globalnet/internal/identity"
@@ -43,6 +44,8 @@ type circuit struct {
 	extends   int
 	timer     *time.Timer // of the extension under way
 	begins    bucket
+
+	trusted atomic.Bool // the client has shown the exit's secret
 }
 
 func newCircuit(r *Relay, prev *channel.Leg, suite layer.Suite, keys ntor.Keys) *circuit {

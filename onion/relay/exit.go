@@ -60,7 +60,7 @@ func (c *circuit) accept(s *stream.Stream, m cell.Begin) {
 	switch {
 	case c.r.cfg.Exit == nil:
 		s.CloseWith(cell.EndPolicy)
-	case !ok || !c.r.start(func(ctx context.Context) { c.r.serve(ctx, s, m.Target) }):
+	case !ok || !c.r.start(func(ctx context.Context) { c.r.serve(c.mark(ctx), s, m.Target) }):
 		s.CloseWith(cell.EndResource)
 	}
 }
@@ -86,7 +86,7 @@ func (c *circuit) resolve(name string, answer func(cell.Resolved)) {
 	if !ok || !c.r.start(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 		defer cancel()
-		m, err := resolver.Resolve(ctx, name)
+		m, err := resolver.Resolve(c.mark(ctx), name)
 		if err != nil {
 			m = cell.Resolved{Reason: endReason(err)}
 		}
@@ -125,7 +125,7 @@ func (r *Relay) serve(ctx context.Context, s *stream.Stream, target cell.Target)
 	outward := make(chan struct{}) // closed when all that the client sent is written
 	s.AfterEnd(func() {
 		if end := (*stream.EndError)(nil); !errors.As(s.Err(), &end) || end.Reason != cell.EndDone {
-			if tcp, ok := conn.(*net.TCPConn); ok {
+			if tcp, ok := conn.(interface{ SetLinger(int) error }); ok {
 				tcp.SetLinger(0) // a reset: what came so far is not all
 			}
 			conn.Close()

@@ -232,9 +232,10 @@ func (r *Relay) shake(h handshake) {
 		return
 	}
 	var suite layer.Suite
+	var proof [ntor.ProofSize]byte
 	keys, reply, err := r.ntor.Reply(h.request[1:], func(p []byte) ([]byte, error) {
 		params, err := cell.ParseCreateParams(p)
-		suite = layer.Suite(params.Suite)
+		suite, proof = layer.Suite(params.Suite), params.Proof
 		if err == nil && !suite.Known() {
 			err = cell.ErrMessage
 		}
@@ -248,6 +249,6 @@ func (r *Relay) shake(h handshake) {
 	}
 	r.stats.created.Add(1)
 	r.stats.circuits.Add(1)
-	newCircuit(r, h.leg, suite, keys)
+	newCircuit(r, h.leg, suite, keys).trusted.Store(r.admits(h.request[1:], proof))
 	h.leg.SendCreated(append([]byte{cell.HandshakeHybrid}, reply...))
 }
