@@ -19,11 +19,7 @@ type Forward struct {
 func NewForward() *Forward {
 	var key [chacha20.KeySize]byte
 	rand.Read(key[:])
-	pad, err := chacha20.NewUnauthenticatedCipher(key[:], make([]byte, chacha20.NonceSize))
-	if err != nil {
-		panic(err)
-	}
-	return &Forward{pad: pad}
+	return &Forward{pad: newStream(Fastest(), key[:])}
 }
 
 // Add adds the layer of the next hop.

@@ -63,6 +63,22 @@ func Fastest() Suite {
 	return ChaCha
 }
 
+// newStream returns a key stream from its beginning, nonce 0.
+func newStream(s Suite, key []byte) cipher.Stream {
+	if s == AES {
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			panic(err) // only for keys of a wrong size
+		}
+		return cipher.NewCTR(block, make([]byte, aes.BlockSize))
+	}
+	stream, err := chacha20.NewUnauthenticatedCipher(key, make([]byte, chacha20.NonceSize))
+	if err != nil {
+		panic(err)
+	}
+	return stream
+}
+
 // direction separates the keys of the two ways.
 type direction string
 
@@ -109,23 +125,19 @@ func (c *chain) rekey() {
 		c.aead, err = chacha.New(keys[:32])
 		if c.dir == forward {
 			c.xor, err2 = chacha.NewStream(keys[:32])
-			c.filler, _ = chacha20.NewUnauthenticatedCipher(keys[32:], make([]byte, chacha20.NonceSize))
 		} else {
 			c.xor, err2 = chacha.NewStream(keys[32:])
 		}
 	case AES:
-		var other cipher.Block
 		if c.block, err = aes.NewCipher(keys[:32]); err == nil {
 			c.aead, err = cipher.NewGCM(c.block)
 		}
-		if other, err2 = aes.NewCipher(keys[32:]); err2 == nil {
-			stream := cipher.NewCTR(other, make([]byte, aes.BlockSize))
-			if c.dir == forward {
-				c.filler = stream
-			} else {
-				c.layer = stream
-			}
+		if c.dir == backward {
+			c.layer = newStream(AES, keys[32:])
 		}
+	}
+	if c.dir == forward {
+		c.filler = newStream(c.suite, keys[32:])
 	}
 	if err != nil || err2 != nil {
 		panic(errors.Join(err, err2)) // only for keys of a wrong size

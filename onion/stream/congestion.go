@@ -74,6 +74,9 @@ func (c *congestion) room() int {
 	return w - c.unanswered()
 }
 
+// marksNext reports whether onSent needs to be told the time of the next cell.
+func (c *congestion) marksNext() bool { return (c.sent+1)%creditEvery == 0 }
+
 // onSent notes a cell that was sent.
 func (c *congestion) onSent(now time.Time, tag [cell.TagSize]byte) {
 	c.sent++

@@ -49,21 +49,25 @@ func (s *Stream) writeDatagram(p []byte) (int, error) {
 	if len(p) > cell.MaxMessage {
 		return 0, syscall.EMSGSIZE
 	}
+	if err := s.sendDatagram(p); err != nil {
+		return 0, err
+	}
+	s.e.cfg.Sender.Flush()
+	return len(p), nil
+}
+
+func (s *Stream) sendDatagram(p []byte) error {
 	e := s.e
 	e.out.Lock()
 	defer e.out.Unlock()
 	if err := s.Err(); err != nil {
-		return 0, err
+		return err
 	}
 	if e.out.flow.room() <= 0 {
-		return len(p), e.out.err
+		return e.out.err
 	}
-	err := e.add(cell.MsgDatagram, s.id, p)
-	if err == nil {
-		err = e.flush()
+	if err := e.add(cell.MsgDatagram, s.id, p); err != nil {
+		return err
 	}
-	if err != nil {
-		return 0, err
-	}
-	return len(p), nil
+	return e.finish()
 }

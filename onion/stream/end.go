@@ -70,6 +70,7 @@ type End struct {
 	cfg   Config
 	parts cell.Assembler // the reader's
 	seen  receipts       // the reader's
+	ripe  []*Stream      // the reader's: those that have something to read since the last HandleIdle
 
 	held holding
 	gone chan struct{} // closed by Close
@@ -85,10 +86,12 @@ type End struct {
 	out struct {
 		sync.Mutex
 		b       *layer.Buffer // the cell being filled; nil if there is none
+		place   []byte        // its payload, if it becomes a large one
 		used    int
 		flow    congestion
 		waiters []*Stream // for room in flow, in turn
 		stepped time.Time
+		timed   bool // the clock was read since the last finish
 		frozen  bool // SendLast
 		err     error
 	}
@@ -120,12 +123,19 @@ func (e *End) HandlePayload(payload []byte, tag [cell.TagSize]byte, congested bo
 	return e.credit(creditSoon)
 }
 
-// HandleIdle says that no more cells are there: answers go out now.
+// HandleIdle says that no more cells are there: readers wake and answers go out now.
 func (e *End) HandleIdle() {
+	for i, s := range e.ripe {
+		s.ripe = false
+		signal(s.readable)
+		e.ripe[i] = nil
+	}
+	e.ripe = e.ripe[:0]
 	e.credit(creditEvery)
 	e.out.Lock()
-	defer e.out.Unlock()
-	e.flush()
+	e.finish()
+	e.out.Unlock()
+	e.cfg.Sender.Flush()
 }
 
 // credit tells the other end what has arrived, if that is enough cells.
@@ -240,11 +250,13 @@ func (e *End) Open(target cell.Target, early []byte) (*Stream, error) {
 	e.out.Lock()
 	err := e.add(cell.MsgBegin, s.id, body)
 	if err == nil && len(early) == 0 {
-		err = e.flush()
+		err = e.finish()
 	}
 	e.out.Unlock()
 	if err == nil && len(early) > 0 {
 		_, err = s.Write(early)
+	} else {
+		e.cfg.Sender.Flush()
 	}
 	if err != nil {
 		s.finish(cell.EndCircuit)
@@ -283,11 +295,12 @@ func (e *End) RTT() (last, shortest time.Duration) {
 // Send sends a message of the circuit at once.
 func (e *End) Send(m cell.Message) error {
 	e.out.Lock()
-	defer e.out.Unlock()
 	err := e.add(m.Command, m.Stream, m.Body)
 	if err == nil {
-		err = e.flush()
+		err = e.finish()
 	}
+	e.out.Unlock()
+	e.cfg.Sender.Flush()
 	return err
 }
 
@@ -295,12 +308,13 @@ func (e *End) Send(m cell.Message) error {
 // not even credits, until Thaw: what follows belongs to another hop.
 func (e *End) SendLast(m cell.Message) error {
 	e.out.Lock()
-	defer e.out.Unlock()
 	err := e.add(m.Command, m.Stream, m.Body)
 	if err == nil {
-		err = e.flush()
+		err = e.finish()
 	}
 	e.out.frozen = true
+	e.out.Unlock()
+	e.cfg.Sender.Flush()
 	return err
 }
 
@@ -372,7 +386,7 @@ func (e *End) add(c cell.MessageCommand, stream uint16, body []byte) error {
 	const large = cell.LargeBody
 	need := cell.MessageHeader + len(body)
 	if free := e.free(); free < need && !c.Crosses() || free < cell.MessageHeader {
-		if err := e.flush(); err != nil {
+		if err := e.finish(); err != nil {
 			return err
 		}
 	}
@@ -396,15 +410,18 @@ func (e *End) add(c cell.MessageCommand, stream uint16, body []byte) error {
 func (e *End) place() []byte {
 	if e.out.b == nil {
 		e.out.b, e.out.used = channel.NewBuffer(), 0
+		e.out.place = e.cfg.Sender.Payload(e.out.b, cell.LargeBody)
 	}
-	return e.cfg.Sender.Payload(e.out.b, cell.LargeBody)
+	return e.out.place
 }
 
 // free returns how many bytes the cell being filled has left.
 func (e *End) free() int { return len(e.place()) - e.out.used }
 
-// flush sends the cell being filled, if there is one, and what is queued.
-func (e *End) flush() error {
+// finish sends the cell being filled, if there is one. The caller calls the
+// Sender's Flush once it has let out go: that may take a while.
+func (e *End) finish() error {
+	e.out.timed = false
 	if e.out.err != nil {
 		return e.out.err
 	}
@@ -417,7 +434,6 @@ func (e *End) flush() error {
 			return err
 		}
 	}
-	e.cfg.Sender.Flush()
 	return nil
 }
 
@@ -429,10 +445,14 @@ func (e *End) seal(size int) error {
 	b := e.out.b
 	e.out.b = nil
 	clear(e.cfg.Sender.Payload(b, size)[e.out.used:])
-	now := time.Now()
-	step := now.Sub(e.out.stepped) > ratchetPeriod
-	if step {
-		e.out.stepped = now
+	var now time.Time
+	step := false
+	if !e.out.timed || e.out.flow.marksNext() {
+		now = time.Now()
+		e.out.timed = true
+		if step = now.Sub(e.out.stepped) > ratchetPeriod; step {
+			e.out.stepped = now
+		}
 	}
 	tag, err := e.cfg.Sender.Send(b, size, step)
 	if err != nil {

@@ -19,6 +19,9 @@ const (
 	acceptWindow = 64 << 10
 	// openWindow is the same the other way, told in MsgBegin.
 	openWindow = 512 << 10
+	// wakeEarly is how much a reader finds who is woken before all that came at once
+	// has been looked at.
+	wakeEarly = 2 * blockSize
 )
 
 // EndError says why a stream is over.
@@ -37,6 +40,8 @@ type Stream struct {
 	ended     chan struct{} // closed when the stream is over
 	readable  chan struct{} // something changed for readers
 	writable  chan struct{} // something changed for writers
+
+	ripe bool // the circuit's reader's: among e.ripe
 
 	mu         sync.Mutex
 	in         buffer   // arrived, not read
@@ -150,6 +155,10 @@ func (s *Stream) onData(p []byte) error {
 	kept, err := s.keep(p)
 	if kept {
 		s.e.hold(len(p))
+		if !s.ripe {
+			s.ripe = true
+			s.e.ripe = append(s.e.ripe, s)
+		}
 	}
 	return err
 }
@@ -164,8 +173,11 @@ func (s *Stream) keep(p []byte) (bool, error) {
 	if s.packets || s.eofIn || s.in.n+len(p)+s.lent+s.consumed > s.window {
 		return false, fmt.Errorf("%w: more data than allowed", errProtocol)
 	}
+	before := s.in.n
 	s.in.write(p)
-	signal(s.readable)
+	if before < wakeEarly && s.in.n >= wakeEarly {
+		signal(s.readable)
+	}
 	return true, nil
 }
 
@@ -358,6 +370,14 @@ func (s *Stream) Write(p []byte) (total int, err error) {
 // writeSome sends a burst of p. If nothing more may be sent now, the stream has
 // to wait until it is told.
 func (s *Stream) writeSome(p []byte) (n int, wait bool, err error) {
+	n, wait, err = s.sealSome(p)
+	if n > 0 {
+		s.e.cfg.Sender.Flush()
+	}
+	return n, wait, err
+}
+
+func (s *Stream) sealSome(p []byte) (n int, wait bool, err error) {
 	e := s.e
 	e.out.Lock()
 	defer e.out.Unlock()
@@ -410,7 +430,7 @@ func (s *Stream) writeSome(p []byte) (n int, wait bool, err error) {
 			}
 		}
 	}
-	err = e.flush()
+	err = e.finish()
 	e.nextWaiter()
 	return n, wait, err
 }
@@ -442,10 +462,11 @@ func (s *Stream) CloseWrite() error {
 	if err == nil && !s.eofOut {
 		s.eofOut = true
 		if err = s.e.add(cell.MsgEOF, s.id, nil); err == nil {
-			err = s.e.flush()
+			err = s.e.finish()
 		}
 	}
 	s.e.out.Unlock()
+	s.e.cfg.Sender.Flush()
 	s.endIfBothClosed()
 	return err
 }
