@@ -156,6 +156,9 @@ func decode(raw []byte) (*Descriptor, error) {
 // check says what is wrong with d, signatures aside.
 func (d *Descriptor) check() error {
 	bad := func(what string) error { return fmt.Errorf("%w: %s", errFormat, what) }
+	if d.Sequence == 0 {
+		return bad("sequence 0")
+	}
 	if d.Flags&FlagRelay != 0 && (d.OnionKey == [32]byte{} || len(d.Suites) == 0) {
 		return bad("a relay without onion key or suite")
 	}
