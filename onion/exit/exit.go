@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,24 +40,16 @@ const MinSecret = 16
 type Config struct {
 	Self        identity.NodeID
 	Policy      *policy.Policy // nil: nothing outside the mesh
-	Settings    Settings
+	Inside      bool           // connect to other nodes
+	ServePorts  []uint16       // of this node that circuits may reach
+	Secret      []byte         // if not empty, only clients that know it get outside; see SetSecret
+	Limits      Limits
 	ClosedPorts []uint16            // of other nodes; nil: AgentPorts
 	Own         func() []netip.Addr // this host's addresses; nil: OwnAddresses
 	Resolver    Resolver            // nil: a Stub of the system's servers
 	Dialer      Dialer              // nil: a net.Dialer
 	Log         *slog.Logger
 }
-
-// Settings are what else can be changed while connections are made.
-type Settings struct {
-	Inside     bool     // connect to other nodes
-	ServePorts []uint16 // of this node that circuits may reach
-	Secret     []byte   // if not empty, only clients that know it get outside
-	Limits     Limits
-}
-
-// LogValue hides the secret from slog.
-func (Settings) LogValue() slog.Value { return slog.StringValue("[secret]") }
 
 // Stats counts what an Exit did since it was made.
 type Stats struct {
@@ -84,7 +77,8 @@ type Exit struct {
 	lookups chan struct{}
 	warned  atomic.Int64
 
-	current atomic.Pointer[settings]
+	changing sync.Mutex // held by those who replace current
+	current  atomic.Pointer[settings]
 
 	stats struct {
 		connected, resolved, policy, private, secret, limit, quota, resolve, connect, bytesOut, bytesIn atomic.Uint64
@@ -93,8 +87,10 @@ type Exit struct {
 
 // settings are what a connection is judged by. They are replaced, not changed.
 type settings struct {
-	Settings
 	policy *policy.Policy
+	secret []byte
+	inside bool
+	serve  []uint16
 }
 
 // maxLookups bounds the names that are looked up at once.
@@ -123,39 +119,50 @@ func New(cfg Config) *Exit {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Exit{cfg: cfg, gate: newGate(cfg.Settings.Limits), quota: NewQuota(0), out: NewLimiter(), in: NewLimiter(),
+	e := &Exit{cfg: cfg, gate: newGate(cfg.Limits), quota: NewQuota(0), out: NewLimiter(), in: NewLimiter(),
 		lookups: make(chan struct{}, maxLookups)}
-	e.Set(cfg.Policy, cfg.Settings)
+	e.current.Store(&settings{secret: bytes.Clone(cfg.Secret), inside: cfg.Inside, serve: slices.Clone(cfg.ServePorts)})
+	e.SetPolicy(cfg.Policy)
+	e.SetLimits(cfg.Limits)
 	return e
 }
 
-// Set changes policy and settings; a nil policy lets nothing out. Connections that are open
-// stay, within the new limits.
-func (e *Exit) Set(p *policy.Policy, s Settings) {
-	owned := new(policy.Policy)
-	if p != nil {
-		*owned = *p
+// change puts changed settings in place of the old ones. Connections that are open stay.
+func (e *Exit) change(f func(*settings)) {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	s := *e.current.Load()
+	f(&s)
+	e.current.Store(&s)
+}
+
+// SetPolicy changes the policy; nil lets nothing out.
+func (e *Exit) SetPolicy(p *policy.Policy) {
+	if p == nil {
+		p = new(policy.Policy)
 	}
+	owned := *p
 	if owned.Own == nil {
 		owned.Own = e.cfg.Own
 	}
-	s.ServePorts, s.Secret = slices.Clone(s.ServePorts), bytes.Clone(s.Secret)
-	e.current.Store(&settings{s, owned})
-	e.setLimits(s.Limits)
+	e.change(func(s *settings) { s.policy = &owned })
 }
 
-// SetPolicy is Set for the policy alone.
-func (e *Exit) SetPolicy(p *policy.Policy) { e.Set(p, e.current.Load().Settings) }
+// SetSecret changes the secret; an empty one lets everybody out. It guards the way outside, not
+// that to other nodes and to ports of this one.
+func (e *Exit) SetSecret(secret []byte) {
+	secret = bytes.Clone(secret)
+	e.change(func(s *settings) { s.secret = secret })
+}
 
-// SetLimits is Set for the limits alone.
+// SetInside changes whether other nodes are reached, and which ports of this one.
+func (e *Exit) SetInside(inside bool, serve []uint16) {
+	serve = slices.Clone(serve)
+	e.change(func(s *settings) { s.inside, s.serve = inside, serve })
+}
+
+// SetLimits changes the limits, of open connections as well.
 func (e *Exit) SetLimits(l Limits) {
-	now := e.current.Load()
-	changed := now.Settings
-	changed.Limits = l
-	e.Set(now.policy, changed)
-}
-
-func (e *Exit) setLimits(l Limits) {
 	e.gate.set(l)
 	e.quota.SetLimit(l.BytesPerMonth)
 	e.out.Set(l.BytesPerSecond, l.BytesBurst)
@@ -181,7 +188,7 @@ func (e *Exit) Stats() Stats {
 // that strangers do not choose it, and while the month's bytes are used up.
 func (e *Exit) Summary() policy.Summary {
 	s := e.current.Load()
-	if len(s.Secret) > 0 || !e.quota.Left() {
+	if len(s.secret) > 0 || !e.quota.Left() {
 		return policy.Summary{}
 	}
 	sum := s.policy.Summary()
@@ -205,7 +212,7 @@ func hasRoute(network, address string) bool {
 
 // Admits implements relay.Doorkeeper. Without a secret there is nothing to show.
 func (e *Exit) Admits(x [32]byte, proof [ntor.ProofSize]byte) bool {
-	secret := e.current.Load().Secret
+	secret := e.current.Load().secret
 	want := ntor.Proof(secret, e.cfg.Self, x)
 	return len(secret) > 0 && hmac.Equal(want[:], proof[:])
 }
@@ -256,7 +263,7 @@ func (e *Exit) admit(ctx context.Context, s *settings, t cell.Target) error {
 	if t.Name == "" && !t.Addr.IsValid() {
 		return e.admitNode(s, t)
 	}
-	if len(s.Secret) > 0 && !relay.Trusted(ctx) {
+	if len(s.secret) > 0 && !relay.Trusted(ctx) {
 		return errSecret
 	}
 	if t.Name != "" {
@@ -269,8 +276,8 @@ func (e *Exit) admitNode(s *settings, t cell.Target) error {
 	node := identity.NodeID(t.Node)
 	switch {
 	case node.IsZero() || t.Port == 0,
-		node == e.cfg.Self && !slices.Contains(s.ServePorts, t.Port),
-		node != e.cfg.Self && (!s.Inside || slices.Contains(e.cfg.ClosedPorts, t.Port)):
+		node == e.cfg.Self && !slices.Contains(s.serve, t.Port),
+		node != e.cfg.Self && (!s.inside || slices.Contains(e.cfg.ClosedPorts, t.Port)):
 		return errNoExit
 	}
 	return nil

@@ -45,7 +45,7 @@ func (e *Exit) admitLookup(ctx context.Context, s *settings) error {
 	switch {
 	case !e.quota.Left():
 		return errQuota
-	case len(s.Secret) > 0 && !relay.Trusted(ctx):
+	case len(s.secret) > 0 && !relay.Trusted(ctx):
 		return errSecret
 	case !s.policy.Leads():
 		return errNoExit
