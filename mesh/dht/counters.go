@@ -18,6 +18,7 @@ const (
 	lookupsDone
 	lookupRequests
 	lookupsSuspicious
+	lookupsOneLink
 	getsFound
 	getsMissed
 	staleAnswers
@@ -65,6 +66,7 @@ var counterNames = [counterCount]string{
 	lookupsDone:          "dht_lookups",
 	lookupRequests:       "dht_lookup_requests",
 	lookupsSuspicious:    "dht_lookups_suspicious",
+	lookupsOneLink:       "dht_lookups_behind_one_link",
 	getsFound:            "dht_gets_found",
 	getsMissed:           "dht_gets_missed",
 	staleAnswers:         "dht_answers_stale",

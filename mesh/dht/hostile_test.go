@@ -1,6 +1,8 @@
 package dht
 
 import (
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
@@ -318,6 +320,87 @@ func TestCrowdIsNoticed(t *testing.T) {
 	r := look()
 	if !r.Suspicious || len(r.Closest) < wide {
 		t.Errorf("eight identities around a key: suspicious %v, %d asked", r.Suspicious, len(r.Closest))
+	}
+}
+
+// When all of the closest are behind one link, more are asked, and the record goes to
+// some that are reached by others.
+func TestReplicasBehindOneLink(t *testing.T) {
+	for name, tt := range map[string]struct {
+		crowd, links int
+		wider        bool
+	}{
+		"all of four links": {8, 4, true}, "seven of four links": {7, 4, true}, "five of four links": {5, 4, false},
+		"all of the only link": {8, 1, false}, "seven of two links": {7, 2, false}, "all of two links": {8, 2, true},
+	} {
+		w := newWorld(t, Config{Membership: true})
+		r := signed(1, 1, "x")
+		key := r.Key()
+		var list []netip.Addr
+		for i := range 120 {
+			list = append(list, addrOf(i+1))
+		}
+		slices.SortFunc(list, func(a, b netip.Addr) int {
+			x, y := NodeKey(a), NodeKey(b)
+			if closer(&key, &x, &y) {
+				return -1
+			}
+			return 1
+		})
+		via := func(i int) string {
+			if i < tt.crowd {
+				return "0"
+			}
+			if i < replicas {
+				return fmt.Sprint(1 + i%(tt.links-1))
+			}
+			return fmt.Sprint(i % tt.links)
+		}
+		for i, a := range list {
+			w.d.SetReachable(w.now, a, via(i))
+		}
+		id := w.d.Put(w.now, r, PutOptions{})
+		stored := make(map[int]bool)
+		for range 300 {
+			requests, to := w.requests()
+			for i, m := range requests {
+				switch m.Body.Kind() {
+				case wire.KindFind:
+					w.reply(to[i], m.ID, wire.Found{Token: wire.Token{1}})
+				case wire.KindPing:
+					w.reply(to[i], m.ID, wire.Pong{Token: wire.Token{1}})
+				case wire.KindOffer:
+					w.reply(to[i], m.ID, wire.Answer{Token: wire.Token{1}, Status: wire.Wanted})
+				case wire.KindStore:
+					stored[slices.Index(list, to[i])] = true
+					w.reply(to[i], m.ID, wire.Answer{Token: wire.Token{1}, Status: wire.Stored})
+				}
+			}
+			w.pass(5 * time.Millisecond)
+		}
+		if done := w.done(id).(PutDone); done.Err != nil || done.Stored < replicas || done.Stored > replicas+1 {
+			t.Errorf("%s: stored on %d of %d, %v", name, done.Stored, done.Of, done.Err)
+		}
+		others := 0
+		for i := range stored {
+			if i >= replicas && via(i) != "0" {
+				others++
+			}
+		}
+		if (others >= otherWays) != tt.wider || (w.d.counts[lookupsOneLink] > 0) != tt.wider || w.d.counts[lookupsSuspicious] > 0 {
+			t.Errorf("%s: on %d through other links, %d lookups went wide", name, others, w.d.counts[lookupsOneLink])
+		}
+	}
+}
+
+func TestChanceOfOneLink(t *testing.T) {
+	for _, tt := range []struct {
+		n       int
+		p, want float64
+	}{{8, 0.5, 0.00390625}, {0, 0.3, 1}, {8, 1, 1}, {7, 0.5, 9.0 / 256}, {4, 0, 0}} {
+		if got := atLeast(tt.n, tt.p); math.Abs(got-tt.want) > 1e-12 {
+			t.Errorf("%d of 8 at %v: %v, want %v", tt.n, tt.p, got, tt.want)
+		}
 	}
 }
 

@@ -114,6 +114,13 @@ func (p *putOp) place(l *lookup) {
 	p.look, p.targets = l, l.closest()
 	p.failures = p.silent(l)
 	p.keepHere()
+	for _, c := range p.d.otherWay(p.targets) {
+		x := p.d.newPush(c.contact, p.record, p.encoded, p.ttl)
+		x.priority, x.offer = p.priority, true
+		if p.cas == nil {
+			x.start() // who counts are the k closest
+		}
+	}
 	p.advance()
 }
 

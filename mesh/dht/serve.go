@@ -151,9 +151,16 @@ func (d *DHT) met(a *asker) {
 		d.counts[strangersIgnored]++ // its route will be told, if there is one
 		return
 	}
-	if a.contact != nil {
-		if a.contact.answered == 0 || a.contact.fails > 0 || a.contact.dead || !a.contact.inBucket && !a.contact.inSpare {
-			d.present(a.contact)
+	if c := a.contact; c != nil {
+		switch {
+		case c.fails > 0 || c.dead:
+			// Its token is from before it fell silent: it may be one that sends but
+			// does not receive. Its answer will tell.
+			if c.inflight == 0 {
+				d.ping(c)
+			}
+		case c.answered == 0 || !c.inBucket && !c.inSpare:
+			d.present(c)
 		}
 		return
 	}

@@ -48,8 +48,9 @@ func (d *DHT) crowded(key Key, closest []*candidate) bool {
 	return sum/squares*float64(n) < dense
 }
 
-// widen makes a lookup ask a larger region: when the density test fails, so that the
-// nodes which the crowd pushed away are asked too, and when somebody wants a record
+// widen makes a lookup ask a larger region: when the density test fails, or too many
+// of the closest are behind one link, so that the nodes which a crowd pushed away are
+// asked too, and when somebody wants a record
 // and none of the closest has it, because newcomers may have pushed its holders away.
 func (l *lookup) widen() bool {
 	if l.width != replicas {
@@ -59,6 +60,8 @@ func (l *lookup) widen() bool {
 	case l.d.crowded(l.key, l.closest()):
 		l.d.counts[lookupsSuspicious]++
 		l.suspicious = true
+	case l.d.oneLink(l.closest()) != "":
+		l.d.counts[lookupsOneLink]++
 	case !l.insist || slices.ContainsFunc(l.asked, func(c *candidate) bool { return c.meta != nil && !c.bad }):
 		return false
 	}

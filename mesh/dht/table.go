@@ -92,32 +92,6 @@ func (b *kbucket) keepSpare(c *contact) {
 	b.spare = append(b.spare, c)
 }
 
-// redundant returns a contact that should make room in a full bucket for one that
-// is reached through another link: the youngest through the link that leads to most
-// of the bucket, if it is young enough and the newcomer's link has a smaller share.
-func (d *DHT) redundant(b *kbucket, newcomer *contact) *contact {
-	if newcomer.via == "" {
-		return nil
-	}
-	shares := make(map[string]int, 4)
-	for _, c := range b.live {
-		shares[c.via]++
-	}
-	var victim *contact
-	for _, c := range b.live {
-		if c.via == "" || shares[c.via] <= max(maxVia, shares[newcomer.via]+1) || d.now-c.alive > veteranAge {
-			continue
-		}
-		if victim == nil || shares[c.via] > shares[victim.via] || shares[c.via] == shares[victim.via] && c.alive > victim.alive {
-			victim = c
-		}
-	}
-	return victim
-}
-
-// maxVia is how much of a bucket one link may lead to if another could.
-const maxVia = 2
-
 // drop takes a contact out of the table and fills its places.
 func (d *DHT) drop(c *contact) {
 	b := d.bucketOf(c)
@@ -147,15 +121,6 @@ func (d *DHT) promote(b *kbucket) {
 			return
 		}
 	}
-}
-
-func (b *kbucket) through(via string) (n int) {
-	for _, c := range b.live {
-		if c.via == via && via != "" {
-			n++
-		}
-	}
-	return n
 }
 
 func (d *DHT) addSibling(c *contact) {

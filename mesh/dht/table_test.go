@@ -258,6 +258,51 @@ func TestDiversity(t *testing.T) {
 	}
 }
 
+// A link that leads to much of the table gives up places even where it has few of
+// the bucket; and the exchange is not undone.
+func TestDiversityOfTheWholeTable(t *testing.T) {
+	w := newWorld(t, Config{})
+	nodes := w.inBucket0(20)
+	links := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"}
+	for n, i := range nodes[:16] { // two by each of a to h
+		w.d.SetReachable(w.now, addrOf(i), links[n/2])
+		w.meet(addrOf(i))
+	}
+	b := &w.d.table.buckets[0]
+	late := func(i int) *contact {
+		w.d.SetReachable(w.now, addrOf(nodes[i]), "i")
+		return w.meet(addrOf(nodes[i]))
+	}
+	if c := late(16); c.inBucket {
+		t.Error("a newcomer was preferred although no link has much")
+	}
+	crowd := 0
+	for i := 1; crowd < 20; i++ { // elsewhere in the table a leads to many
+		if key := NodeKey(addrOf(i)); commonPrefix(&w.d.self, &key) > 0 {
+			w.d.SetReachable(w.now, addrOf(i), "a")
+			w.meet(addrOf(i))
+			crowd++
+		}
+	}
+	if c := late(17); !c.inBucket || b.through("a") != 1 {
+		t.Errorf("a newcomer by another link has a place: %v; %d by the link that leads to most", c.inBucket, b.through("a"))
+	}
+	before := slices.Clone(b.live)
+	for range 3 {
+		for _, c := range slices.Clone(b.spare) {
+			w.d.present(c)
+		}
+	}
+	for _, c := range before {
+		if !c.inBucket && c.via != "a" {
+			t.Errorf("a contact by %s was put out again", c.via)
+		}
+	}
+	if b.through("i") != 2 {
+		t.Errorf("%d contacts by the new link", b.through("i"))
+	}
+}
+
 // Replies name newcomers for at most a quarter, if there are others.
 func TestNewcomersAreNamedLess(t *testing.T) {
 	w := newWorld(t, Config{})
