@@ -27,6 +27,9 @@ var layers = map[string][]string{
 	"cmd":               {"agent/...", "mesh/...", "onion/...", "openwrt/...", "board", "lab/...", "internal/..."},
 	"cmd/globalnet":     {"agent/...", "mesh/...", "onion/...", "openwrt/...", "board", "internal/identity"},
 	"openwrt":           {"agent/...", "mesh/...", "onion/...", "board", "internal/identity"},
+	"openwrt/pack":      {},
+	"openwrt/usign":     {},
+	"openwrt/uci":       {},
 	"agent":             {"agent/...", "mesh/...", "onion/...", "board", "internal/identity", "internal/blind"},
 	"agent/config":      {"internal/identity", "onion/path", "onion/policy"},
 	"agent/control":     {"agent/config", "mesh", "internal/identity"},
@@ -55,7 +58,7 @@ var forbidden = []string{
 	"runtime/cgo", "plugin", "html/template", "text/template", "net/http/pprof", "expvar",
 	"github.com/miekg/dns", "github.com/prometheus", "github.com/spf13/cobra",
 	"github.com/quic-go", "gvisor.dev", "github.com/libp2p",
-	"globalnet/lab", "globalnet/internal/sizes",
+	"globalnet/lab", "globalnet/internal/sizes", "globalnet/openwrt/pack", "globalnet/openwrt/usign",
 }
 
 type listed struct {
