@@ -45,6 +45,7 @@ func (h *hashTable) Status(ctx context.Context) (control.DHTStatus, error) {
 		Mode: string(h.mode), Key: hex.EncodeToString(s.Key[:]), Nodes: s.Estimate, Contacts: s.Contacts,
 		Siblings: s.Siblings, Known: s.Known, Graveyard: s.Graveyard, Records: s.Records, Bytes: s.Bytes,
 		Published: s.Published, Lookups: s.Lookups, CutOff: s.CutOff, RTT: s.RTT, Counters: counters,
+		MedianAge: s.MedianAge, Republish: s.Republish,
 	}, err
 }
 

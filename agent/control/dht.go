@@ -42,6 +42,8 @@ type DHTStatus struct {
 	Lookups   int               `json:"lookups"`
 	CutOff    bool              `json:"cut_off"`
 	RTT       time.Duration     `json:"rtt_ns"`
+	MedianAge time.Duration     `json:"median_age_ns"` // for how long half of the contacts have been there
+	Republish time.Duration     `json:"republish_ns"`  // how often what is ours is published again
 	Counters  map[string]uint64 `json:"counters"`
 	Problem   string            `json:"problem,omitempty"` // why it does not run; the rest is empty then
 }

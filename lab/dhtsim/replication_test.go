@@ -3,6 +3,7 @@ package dhtsim
 import (
 	"bytes"
 	"math"
+	"strings"
 	"testing"
 	"time"
 )
@@ -80,5 +81,22 @@ func TestChurn(t *testing.T) {
 	t.Logf("%+v", r)
 	if r.Found*1000 < r.Gets*995 || r.Stale != 0 {
 		t.Errorf("%d of %d found, %d stale", r.Found, r.Gets, r.Stale)
+	}
+}
+
+// Ten minutes, to which nodes go once the contacts have been there for six hours and
+// more, are rare enough a republication only for lives that long.
+func TestIntervalForLongLives(t *testing.T) {
+	for _, l := range Laws {
+		if got := Longest(l.survival, 6*time.Hour); got < 10*time.Minute {
+			t.Errorf("%s, 6 h: at most every %v", l.Name, got)
+		}
+		if got := Longest(l.survival, time.Hour); got >= 5*time.Minute {
+			t.Errorf("%s, 1 h: %v would do", l.Name, got)
+		}
+	}
+	var b strings.Builder
+	if intervalTable(&b); strings.Count(b.String(), "\n") != 11 {
+		t.Errorf("the table is\n%s", &b)
 	}
 }

@@ -42,7 +42,8 @@ type Config struct {
 	// MaxBytes and MaxRecords bound the store; zero means 4 MiB and 4096.
 	MaxBytes, MaxRecords int
 
-	// Republish is the interval of publications; zero means 5 minutes.
+	// Republish is the interval of publications; zero means 5 to 10 minutes, by how
+	// long the nodes of the network stay.
 	Republish time.Duration
 
 	// PuzzleBits is how much work a node's address must show to become a contact.
@@ -115,9 +116,6 @@ func New(cfg Config) *DHT {
 	}
 	if cfg.MaxRecords <= 0 {
 		cfg.MaxRecords = 4096
-	}
-	if cfg.Republish <= 0 {
-		cfg.Republish = 5 * time.Minute
 	}
 	if cfg.Types == nil {
 		cfg.Types = DefaultTypes()

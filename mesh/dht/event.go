@@ -95,6 +95,8 @@ type Status struct {
 	CutOff     bool
 	Membership bool
 	RTT        time.Duration
+	MedianAge  time.Duration // for how long half of the contacts have been there
+	Republish  time.Duration // the interval that follows from it
 }
 
 // Status returns the state of now.
@@ -103,7 +105,7 @@ func (d *DHT) Status() Status {
 		Key: d.self, Siblings: len(d.table.siblings), Known: len(d.contacts.list), Graveyard: len(d.graves),
 		Estimate: d.estimate(), Records: len(d.store.list), Bytes: d.store.bytes,
 		Published: len(d.publications), Lookups: len(d.lookups), CutOff: d.cutOff(), Membership: d.complete(),
-		RTT: time.Duration(d.srtt),
+		RTT: time.Duration(d.srtt), MedianAge: time.Duration(d.medianAge()), Republish: time.Duration(d.republishEvery()),
 	}
 	for i := range d.table.buckets {
 		s.Contacts += len(d.table.buckets[i].live)

@@ -137,12 +137,12 @@ func (x *publication) settle(p *putOp) {
 	}
 	x.report(p)
 	if p.failures > 0 || p.stored < p.of() {
-		x.retry = min(max(2*x.retry, firstRetry), tick(x.d.cfg.Republish))
+		x.retry = min(max(2*x.retry, firstRetry), x.d.republishEvery())
 		x.d.arm(x.timer, x.d.now+x.d.around(x.retry))
 		return
 	}
 	x.retry, x.round = 0, 0
-	x.d.arm(x.timer, x.d.now+x.d.around(tick(x.d.cfg.Republish)))
+	x.d.arm(x.timer, x.d.now+x.d.around(x.d.republishEvery()))
 }
 
 func (x *publication) report(p *putOp) {
