@@ -44,6 +44,7 @@ var layers = map[string][]string{
 	"mesh/dht/wire":     {},
 	"mesh/kernel":       {"mesh", "mesh/kernel/...", "internal/identity"},
 	"onion":             {"onion/...", "internal/identity", "internal/chacha", "internal/gate"},
+	"onion/service":     {"onion/...", "internal/identity", "internal/blind"},
 	"onion/cell":        {},
 	"onion/ntor":        {},
 	"onion/layer":       {"onion/cell", "internal/chacha"},

@@ -1,0 +1,141 @@
+// Package intro is how a client and a hidden service meet: the introduction, which
+// goes through an introduction point, the reply, which comes back through a
+// rendezvous point, and the layer that both have afterwards.
+//
+// The handshake is that of onion/ntor, so an introduction is as strong as a circuit.
+// docs/protocols/service.md has the layout, vectors are in testdata. The package
+// does no I/O and reads no clock.
+package intro
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"golang.org/x/crypto/blake2s"
+
+	"globalnet/internal/identity"
+	"globalnet/onion/cell"
+	"globalnet/onion/layer"
+	"globalnet/onion/ntor"
+	"globalnet/onion/service/desc"
+	"globalnet/onion/service/key"
+	"globalnet/onion/service/pow"
+)
+
+const (
+	establishContext = "globalnet establish intro"
+	contextLabel     = "globalnet introduction"
+	priorityLabel    = "globalnet introduction priority"
+
+	paramsVersion = 1
+	paramsSize    = 1 + 32 + 32 + 1 + 1 + cell.CookieSize
+
+	// overlap is how many introductions a Point remembers at least.
+	overlap = 4096
+)
+
+// Errors that a caller tells apart. All are answered with silence.
+var (
+	ErrFormat     = errors.New("malformed introduction")
+	ErrStranger   = errors.New("introduction by somebody who does not know the service, or may not")
+	ErrReplayed   = errors.New("introduction was here before")
+	ErrForged     = errors.New("introduction does not verify")
+	ErrRendezvous = errors.New("reply of the service does not verify")
+)
+
+// Establish returns the body of a MsgEstablishIntro for the circuit whose last hop's
+// handshake has this binding: nobody can show the same to another relay or again.
+func Establish(auth *identity.Identity, binding [32]byte, rate, burst uint16) []byte {
+	m := cell.EstablishIntro{Key: auth.NodeID(), Rate: rate, Burst: burst}
+	m.Signature = [64]byte(auth.Sign(establishContext, m.Signed(binding[:])))
+	return cell.AppendEstablishIntro(nil, m)
+}
+
+// VerifyEstablish reads the body of a MsgEstablishIntro, at the introduction point.
+func VerifyEstablish(body []byte, binding [32]byte) (cell.EstablishIntro, error) {
+	m, err := cell.ParseEstablishIntro(body)
+	if err != nil {
+		return cell.EstablishIntro{}, err
+	}
+	if !identity.NodeID(m.Key).Verify(establishContext, m.Signed(binding[:]), m.Signature[:]) {
+		return cell.EstablishIntro{}, fmt.Errorf("%w: signature of establish intro", ErrForged)
+	}
+	return m, nil
+}
+
+// Rendezvous is where the client waits, as it tells the service.
+type Rendezvous struct {
+	Node     identity.NodeID
+	OnionKey ntor.PublicKey
+	Suite    layer.Suite // for the service's hop to Node
+	Cookie   cell.Cookie
+}
+
+// params is what a client says inside the handshake.
+type params struct {
+	meet  Rendezvous
+	suite layer.Suite // of the layer between client and service
+}
+
+// append appends version (1) ‖ node (32) ‖ onion key (32) ‖ suite of the hop (1) ‖ suite
+// of the layer (1) ‖ cookie (16).
+func (p params) append(dst []byte) []byte {
+	dst = append(append(dst, paramsVersion), p.meet.Node[:]...)
+	dst = append(dst, p.meet.OnionKey[:]...)
+	dst = append(dst, byte(p.meet.Suite), byte(p.suite))
+	return append(dst, p.meet.Cookie[:]...)
+}
+
+// parseParams reads what append wrote. Later versions may add bytes.
+func parseParams(b []byte) (p params, err error) {
+	if len(b) < paramsSize || b[0] == 0 {
+		return p, fmt.Errorf("%w: parameters of %d bytes", ErrFormat, len(b))
+	}
+	p.meet = Rendezvous{identity.NodeID(b[1:]), ntor.PublicKey(b[33:]), layer.Suite(b[65]), cell.Cookie(b[67:])}
+	p.suite = layer.Suite(b[66])
+	if !p.meet.Suite.Known() || !p.suite.Known() || p.meet.Cookie == (cell.Cookie{}) {
+		return params{}, fmt.Errorf("%w: suite or cookie", ErrFormat)
+	}
+	return p, nil
+}
+
+// context is what client and service agree on before the handshake: the service in
+// its period, and the introduction point.
+func context(c key.Credential, auth identity.NodeID) [32]byte {
+	return hash(contextLabel, c[:], auth[:])
+}
+
+// markKey is what marks are made with: who knows the service has context, authorised
+// clients have the cookie too.
+func markKey(context [32]byte, c desc.Cookie) [32]byte {
+	if c == (desc.Cookie{}) {
+		return context
+	}
+	return hash(priorityLabel, context[:], c[:])
+}
+
+// mark covers the ephemeral key and the proof of work, so that the service can drop
+// what strangers send before it does anything that costs.
+func mark(k, x [32]byte, s pow.Solution) (m [16]byte) {
+	h, err := blake2s.New128(k[:])
+	if err != nil {
+		panic(err) // only for keys of a wrong size
+	}
+	form := cell.AppendIntroduce(nil, cell.Introduce{Key: x, Effort: s.Effort, Seed: s.Seed, Nonce: s.Nonce})
+	h.Write(form)
+	return [16]byte(h.Sum(nil))
+}
+
+func sameMark(a, b [16]byte) bool { return hmac.Equal(a[:], b[:]) }
+
+func hash(purpose string, parts ...[]byte) [32]byte {
+	h := sha256.New()
+	h.Write([]byte{byte(len(purpose))})
+	h.Write([]byte(purpose))
+	for _, p := range parts {
+		h.Write(p)
+	}
+	return [32]byte(h.Sum(nil))
+}
