@@ -78,7 +78,7 @@ type UnknownError struct {
 }
 
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("%s: no usable descriptor of %s is known (yet)", hopPart(e.Hop), e.Node)
+	return fmt.Sprintf("%s: no usable descriptor of %s is known (yet); write another, or rand", hopPart(e.Hop), e.Node)
 }
 
 // ErrNoExit means that no relay which may be the last hop takes the target.

@@ -182,7 +182,7 @@ func parseHop(part, p string) (h Hop, err error) {
 		return h, partError(part, "%q takes no port or brackets; write %s alone", p, strings.ToLower(rest))
 	}
 	if bracketed || len(rest) == nodeText {
-		if h.Node, err = identity.ParseNodeID(rest); err != nil {
+		if h.Node, err = parseNode(rest); err != nil {
 			return h, partError(part, "%q is no node id (%v); write its %d characters as `globalnet relays` shows them", rest, err, nodeText)
 		}
 		return h, nil
@@ -195,6 +195,15 @@ func parseHop(part, p string) (h Hop, err error) {
 	}
 	h.Name = rest
 	return h, nil
+}
+
+// parseNode reads a NodeID, but not the zero one, which stands for a random hop.
+func parseNode(s string) (identity.NodeID, error) {
+	n, err := identity.ParseNodeID(s)
+	if err == nil && n.IsZero() {
+		err = errors.New("nobody has the key zero")
+	}
+	return n, err
 }
 
 // validPetname reports whether a configuration may call a node so.
@@ -232,10 +241,9 @@ func parseTarget(p string) (h Host, err error) {
 	}
 	h.Port = port
 	if len(rest) == nodeText {
-		if h.Node, err = identity.ParseNodeID(rest); err == nil {
+		if h.Node, err = parseNode(rest); err == nil {
 			return h, nil
 		}
-		h.Node = identity.NodeID{}
 	}
 	if a, err := netip.ParseAddr(rest); err == nil && a.Zone() == "" {
 		h.Addr = a.Unmap()
