@@ -11,7 +11,8 @@ import (
 type draft struct {
 	hops    []int32
 	target  *cell.Target
-	guarded bool // the first hop is to be a guard
+	goal    int32 // the target, if it is a relay: it must not see where the stream comes from
+	guarded bool  // the first hop is to be a guard
 }
 
 // scratch is memory that each choice uses anew.
@@ -38,6 +39,10 @@ func (c *Chooser) fit(v *view) {
 func (c *Chooser) begin(d *draft, avoid []identity.NodeID) {
 	clear(c.banned)
 	clear(c.families)
+	d.goal = free
+	if d.target != nil {
+		d.goal = c.view.relay(d.target.Node)
+	}
 	for _, n := range avoid {
 		if i := c.view.relay(n); i != free {
 			c.banned[i] = true
@@ -71,9 +76,7 @@ func (c *Chooser) fits(i int32) bool {
 
 // carries reports whether i may be a hop before the last.
 func (c *Chooser) carries(d *draft, i int32) bool {
-	// The node that the stream leads to must not see where it comes from as well.
-	own := d.target != nil && c.view.list[i].Node == d.target.Node && len(d.hops) > 1
-	return c.view.carry[i] && !own && c.fits(i)
+	return c.view.carry[i] && (i != d.goal || len(d.hops) == 1) && c.fits(i)
 }
 
 // ends reports whether i may be the last hop.
@@ -83,7 +86,7 @@ func (c *Chooser) ends(d *draft, i int32) bool {
 	case d.target == nil || d.target.Node != [32]byte{}:
 		return v.carry[i] && c.fits(i)
 	default:
-		return v.last[i] && v.list[i].Exit.Allows(*d.target) && c.fits(i)
+		return v.exit[i] && c.fits(i) && v.list[i].Exit.Allows(*d.target)
 	}
 }
 

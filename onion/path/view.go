@@ -37,6 +37,7 @@ type view struct {
 
 	last      []bool // may be the last hop
 	carry     []bool // may be any hop
+	exit      []bool // may be the last hop and takes some targets
 	neighbour []bool
 	weight    []uint64
 	middle    []uint64 // weight as a middle: less for exits where they are few
@@ -59,7 +60,7 @@ func (v *view) madeOf(list []netdir.Relay, neighbours []identity.NodeID) bool {
 func newView(self identity.NodeID, list []netdir.Relay, neighbours []identity.NodeID, run time.Duration) *view {
 	n := len(list)
 	v := &view{list: list, neighbours: neighbours, at: run, index: make(map[identity.NodeID]int32, n+1),
-		last: make([]bool, n), carry: make([]bool, n), neighbour: make([]bool, n),
+		last: make([]bool, n), carry: make([]bool, n), exit: make([]bool, n), neighbour: make([]bool, n),
 		weight: make([]uint64, n), middle: make([]uint64, n), cluster: make([]int32, n), families: make([][]int32, n)}
 	for i := range list {
 		d := list[i].Descriptor
@@ -69,6 +70,7 @@ func newView(self identity.NodeID, list []netdir.Relay, neighbours []identity.No
 		v.index[d.Node] = int32(i)
 		v.last[i] = d.Node != self && slices.ContainsFunc(d.Suites, layer.Suite.Known)
 		v.carry[i] = v.last[i] && d.Flags&netdir.FlagRelay != 0
+		v.exit[i] = v.last[i] && d.Exit.IsExit()
 		_, v.neighbour[i] = slices.BinarySearchFunc(neighbours, d.Node, compareNodes)
 	}
 	v.internFamilies()
@@ -135,7 +137,7 @@ func (v *view) weigh() {
 		// One success is lent, so that who failed once gets another chance.
 		v.weight[i] = max(1, uint64(min(max(b>>10, 1), maxBandwidth))*scale*(tries-failures+1)/(tries+1))
 		all += v.weight[i]
-		if r.Exit.IsExit() {
+		if v.exit[i] {
 			exits += v.weight[i]
 		}
 	}
@@ -147,7 +149,7 @@ func (v *view) weigh() {
 	}
 	for i := range v.list {
 		v.middle[i] = v.weight[i]
-		if v.list[i].Exit.IsExit() {
+		if v.exit[i] {
 			v.middle[i] = v.weight[i] * share / scale
 		}
 	}
