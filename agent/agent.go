@@ -38,10 +38,13 @@ type Options struct {
 
 // Agent is a node of the network.
 type Agent struct {
-	o    Options
-	node *mesh.Node
-	book *bookKeeper
-	dht  *hashTable // nil if switched off
+	o     Options
+	node  *mesh.Node
+	book  *bookKeeper
+	dht   *hashTable // nil if switched off
+	onion *overlay   // nil if switched off
+
+	descriptors chan []byte // of this node, for the hash table
 
 	mu     sync.Mutex // held while a configuration is taken into use
 	config config.Config
@@ -66,6 +69,14 @@ func New(o Options) (*Agent, error) {
 	if a.dht = newHashTable(id, c.DHT, o.SmallMemory, filepath.Join(c.StateDir, "records.state"), o.Log); a.dht != nil {
 		destinations = a.dht.node
 	}
+	a.descriptors = make(chan []byte, 1)
+	a.onion, err = newOverlay(overlayOptions{
+		id: id, config: c, statePath: filepath.Join(c.StateDir, "onion.state"), small: o.SmallMemory, log: o.Log,
+		publish: a.publishDescriptor, find: a.findDescriptor,
+	})
+	if err != nil {
+		return nil, err
+	}
 	a.node, err = mesh.New(mesh.Config{
 		Identity:   id,
 		Network:    c.Network,
@@ -80,11 +91,51 @@ func New(o Options) (*Agent, error) {
 		Settings:   meshSettings(c),
 
 		Destinations: destinations,
+		LinksChanged: func(list []identity.NodeID) {
+			if a.onion != nil {
+				a.onion.node.SetNeighbours(list)
+			}
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// findDescriptor asks the hash table for the descriptor of a node.
+func (a *Agent) findDescriptor(ctx context.Context, node identity.NodeID) ([]byte, error) {
+	if a.dht == nil {
+		return nil, errors.New("the hash table is switched off")
+	}
+	return a.dht.findDescriptor(ctx, node)
+}
+
+// publishDescriptor hands a descriptor of ours to the hash table; a newer one takes
+// the place of one that waits.
+func (a *Agent) publishDescriptor(raw []byte) {
+	for {
+		select {
+		case a.descriptors <- raw:
+			return
+		default:
+		}
+		select {
+		case <-a.descriptors:
+		default:
+		}
+	}
+}
+
+func (a *Agent) publishDescriptors(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case raw := <-a.descriptors:
+			a.dht.publishDescriptor(ctx, raw)
+		}
+	}
 }
 
 func meshSettings(c config.Config) mesh.Settings {
@@ -110,14 +161,35 @@ func (a *Agent) Run(ctx context.Context) error {
 	// The mesh outlives the hash table, which hands on what it holds when ctx ends.
 	meshCtx, stopMesh := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return a.node.Run(meshCtx) })
+	var over sync.WaitGroup // what needs the mesh to its end
+	over.Add(2)
 	group.Go(func() error {
-		defer stopMesh()
+		over.Wait()
+		stopMesh()
+		return nil
+	})
+	group.Go(func() error {
+		defer over.Done()
 		if a.dht == nil {
 			<-ctx.Done()
 			return nil
 		}
 		return a.dht.run(ctx, a.node.Ready())
 	})
+	group.Go(func() error {
+		defer over.Done()
+		if a.onion == nil {
+			<-ctx.Done()
+			return nil
+		}
+		return a.onion.run(ctx, a.node.Ready())
+	})
+	if a.dht != nil && a.onion != nil {
+		group.Go(func() error {
+			a.publishDescriptors(ctx)
+			return nil
+		})
+	}
 	group.Go(func() error { return a.book.run(ctx, a.node, a.peers) })
 	return group.Wait()
 }
@@ -140,6 +212,9 @@ func (a *Agent) Reload(ctx context.Context) (config.Diff, error) {
 		return d, err
 	}
 	a.book.refresh()
+	if a.onion != nil {
+		a.onion.apply(now)
+	}
 	return d, nil
 }
 
