@@ -3,9 +3,11 @@ package exit
 import (
 	"net"
 	"sync"
+	"syscall"
 
 	"globalnet/onion/cell"
 	"globalnet/onion/relay"
+	"globalnet/onion/stream"
 )
 
 // errQuota ends connections when the month's bytes are used up.
@@ -21,13 +23,38 @@ type conn struct {
 	leave  func()
 }
 
+// socket is a conn that may be read without a buffer that waits.
+type socket struct {
+	*conn
+	syscall.Conn
+}
+
+var _ stream.Metered = socket{}
+
+// wrap makes a conn of one that is open. Its Close calls leave once.
+func (e *Exit) wrap(c net.Conn, leave func()) net.Conn {
+	w := &conn{Conn: c, e: e, closed: make(chan struct{}), leave: leave}
+	if raw, ok := c.(syscall.Conn); ok {
+		return socket{w, raw}
+	}
+	return w
+}
+
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if merr := c.pay(c.e.in, n); merr != nil {
+	if merr := c.Took(n); merr != nil {
 		return 0, merr
 	}
-	c.e.stats.bytesIn.Add(uint64(n))
 	return n, err
+}
+
+// Took implements stream.Metered.
+func (c *conn) Took(n int) error {
+	if err := c.pay(c.e.in, n); err != nil {
+		return err
+	}
+	c.e.stats.bytesIn.Add(uint64(n))
+	return nil
 }
 
 func (c *conn) Write(p []byte) (int, error) {

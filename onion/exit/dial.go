@@ -34,7 +34,6 @@ type attempt struct {
 // dial connects to the first of the addresses that answers. The caller owes
 // leaveTo for the address of the result. It returns when all attempts have ended.
 func (e *Exit) dial(ctx context.Context, network cell.Network, addrs []netip.Addr, port uint16) (net.Conn, netip.Addr, error) {
-	addrs = interleave(addrs)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan attempt)

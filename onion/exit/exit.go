@@ -232,10 +232,10 @@ func (e *Exit) Connect(ctx context.Context, t cell.Target) (net.Conn, error) {
 		var a netip.Addr
 		if c, a, err = e.dial(ctx, t.Network, addrs, t.Port); err == nil {
 			e.stats.connected.Add(1)
-			return &conn{Conn: c, e: e, closed: make(chan struct{}), leave: func() {
+			return e.wrap(c, func() {
 				e.gate.leaveTo(a)
 				e.gate.leave()
-			}}, nil
+			}), nil
 		}
 	}
 	e.gate.leave()
@@ -297,7 +297,8 @@ func (e *Exit) addresses(ctx context.Context, s *settings, t cell.Target) ([]net
 	if err != nil {
 		return nil, err
 	}
-	return filter(found, func(a netip.Addr) error { return s.policy.AllowsAt(t.Network, t.Name, a, t.Port) })
+	allowed, err := filter(found, func(a netip.Addr) error { return s.policy.AllowsAt(t.Network, t.Name, a, t.Port) })
+	return interleave(allowed), err
 }
 
 // filter keeps the addresses that are allowed. If none is, it says why.

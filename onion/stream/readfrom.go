@@ -8,6 +8,13 @@ import (
 
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
+// Metered is a socket that wants to know what ReadFrom takes past its Read.
+type Metered interface {
+	syscall.Conn
+	// Took is told of n bytes. It may wait before more are taken; an error ends it.
+	Took(n int) error
+}
+
 // ReadFrom implements io.ReaderFrom. Where r is a socket, no buffer is held while
 // nothing is there to be read: a thousand idle streams cost no memory.
 func (s *Stream) ReadFrom(r io.Reader) (total int64, err error) {
@@ -17,8 +24,15 @@ func (s *Stream) ReadFrom(r io.Reader) (total int64, err error) {
 			return 0, err
 		}
 	}
+	meter, _ := r.(Metered)
 	for {
 		p, n, err := readSome(r, raw)
+		if n > 0 && meter != nil {
+			if merr := meter.Took(n); merr != nil {
+				readBuffers.Put(p)
+				return total, merr
+			}
+		}
 		if n > 0 {
 			var m int
 			var werr error
