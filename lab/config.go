@@ -49,14 +49,28 @@ func (n *Node) config() (string, error) {
 		option("list", "interface", "wire-*")
 	}
 	// An option for this router beats one for all; "interface" and other lists add up.
+	// What has a dot is an option of another section.
+	var others []string
+	sections := map[string]*strings.Builder{}
 	for _, o := range t.Options {
+		write, name := option, o.Name
+		if section, inner, ok := strings.Cut(o.Name, "."); ok {
+			text := sections[section]
+			if text == nil {
+				text = new(strings.Builder)
+				sections[section] = text
+				others = append(others, section)
+			}
+			name = inner
+			write = func(kind, name, value string) { fmt.Fprintf(text, "\t%s %s '%s'\n", kind, name, value) }
+		}
 		switch {
 		case o.Node != n.Name && o.Node != "*":
-		case listOptions[o.Name]:
-			option("list", o.Name, o.Value)
+		case listOptions[name]:
+			write("list", name, o.Value)
 		case o.Node == "*" && overridden(t.Options, n.Name, o.Name):
 		default:
-			option("option", o.Name, o.Value)
+			write("option", name, o.Value)
 		}
 	}
 	for _, p := range t.Peers {
@@ -76,11 +90,18 @@ func (n *Node) config() (string, error) {
 		option("option", "node", id.String())
 		option("option", "address", fmt.Sprintf("%s:%d", address, agentPort))
 	}
+	for _, section := range others {
+		if text := sections[section].String(); text != "" {
+			fmt.Fprintf(&b, "\nconfig %s '%s'\n%s", section, section, text)
+		}
+	}
 	return b.String(), nil
 }
 
 // listOptions are the options that may be set several times.
-var listOptions = map[string]bool{"interface": true, "exclude": true}
+var listOptions = map[string]bool{
+	"interface": true, "exclude": true, "rule": true, "allow_private": true, "serve_port": true, "family": true,
+}
 
 func overridden(options []topology.Option, node, name string) bool {
 	for _, o := range options {
