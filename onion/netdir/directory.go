@@ -52,8 +52,9 @@ type Directory struct {
 	mu      sync.Mutex
 	secret  [32]byte // of the sample's order
 	entries map[identity.NodeID]*entry
-	alive   int                     // entries with a descriptor
-	shares  map[identity.NodeID]int // of them, by introducer
+	alive   int                        // entries with a descriptor
+	shares  map[identity.NodeID]int    // of them, by introducer
+	lasts   map[identity.NodeID]*entry // see last
 	pinned  map[identity.NodeID]bool
 	buckets [bucketCount]bucket
 	recent  journal
@@ -111,7 +112,7 @@ func New(cfg Config) *Directory {
 		cfg.Max = defaultMax
 	}
 	d := &Directory{
-		cfg: cfg, entries: make(map[identity.NodeID]*entry), shares: make(map[identity.NodeID]int),
+		cfg: cfg, entries: make(map[identity.NodeID]*entry), shares: make(map[identity.NodeID]int), lasts: make(map[identity.NodeID]*entry),
 		pinned: make(map[identity.NodeID]bool), changed: make(chan struct{}),
 	}
 	crand.Read(d.secret[:])
@@ -290,16 +291,21 @@ func (d *Directory) refuse(v verdict) {
 
 // insert makes a parsed descriptor the node's. Called with mu held, after judge.
 func (d *Directory) insert(now time.Time, o offer, parsed *Descriptor, raw []byte, from identity.NodeID) {
+	if e := d.entries[o.node]; e == nil || e.d == nil {
+		d.makeRoom(now, from) // may forget e
+	}
 	e := d.entries[o.node]
 	if e == nil {
 		e = &entry{node: o.node, order: d.order(o.node)}
 		d.entries[o.node] = e
 	}
 	if e.d == nil {
-		d.makeRoom(now, o.node, from)
 		e.introducer, e.since = from, now
 		d.shares[from]++
 		d.alive++
+		if last := d.lasts[from]; last != nil && e.order > last.order {
+			delete(d.lasts, from)
+		}
 		d.bucketOf(o.node).insert(e)
 	} else if o.sequence == e.sequence {
 		d.counts[equivocations]++
@@ -328,6 +334,7 @@ func (d *Directory) drop(now time.Time, e *entry) {
 	e.known = e.knownFor(now)
 	e.d, e.raw = nil, nil
 	d.alive--
+	delete(d.lasts, e.introducer)
 	if d.shares[e.introducer]--; d.shares[e.introducer] == 0 {
 		delete(d.shares, e.introducer)
 	}

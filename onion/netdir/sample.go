@@ -18,6 +18,7 @@ func (d *Directory) Pin(ids []identity.NodeID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	clear(d.pinned)
+	clear(d.lasts)
 	for _, id := range ids[:min(len(ids), maxPinned)] {
 		d.pinned[id] = true
 	}
@@ -42,7 +43,7 @@ func (d *Directory) fits(node, from identity.NodeID) bool {
 
 // makeRoom drops a descriptor if there is no room for one more of from. Called
 // with mu held.
-func (d *Directory) makeRoom(now time.Time, node, from identity.NodeID) {
+func (d *Directory) makeRoom(now time.Time, from identity.NodeID) {
 	if d.alive < d.cfg.Max {
 		return
 	}
@@ -50,11 +51,10 @@ func (d *Directory) makeRoom(now time.Time, node, from identity.NodeID) {
 	if e == nil { // all of them are pinned
 		e = d.last(from)
 	}
-	if e == nil || e.node == node {
-		return
+	if e != nil {
+		d.counts[descriptorsEvicted]++
+		d.drop(now, e)
 	}
-	d.counts[descriptorsEvicted]++
-	d.drop(now, e)
 }
 
 // payer returns who holds the most, from with one more; from if there are several.
@@ -68,12 +68,20 @@ func (d *Directory) payer(from identity.NodeID) identity.NodeID {
 	return payer
 }
 
-// last returns the entry of an introducer that goes first, nil if none may.
-func (d *Directory) last(introducer identity.NodeID) (last *entry) {
+// last returns the entry of an introducer that goes first, nil if none may. It is
+// remembered, because every offer of a flood asks for it.
+func (d *Directory) last(introducer identity.NodeID) *entry {
+	last := d.lasts[introducer]
+	if last != nil {
+		return last
+	}
 	for _, e := range d.entries {
 		if e.d != nil && e.introducer == introducer && !d.keeps(e.node) && (last == nil || e.order > last.order) {
 			last = e
 		}
+	}
+	if last != nil {
+		d.lasts[introducer] = last
 	}
 	return last
 }
