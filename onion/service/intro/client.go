@@ -55,7 +55,7 @@ func (c *Client) Body(s pow.Solution) []byte {
 	ctx := context(key.CredentialFor(c.r.Service, c.r.Period), c.r.Point.Auth)
 	return cell.AppendIntroduce(nil, cell.Introduce{
 		Key:    c.r.Point.Auth,
-		Mark:   mark(markKey(ctx, c.r.Authorised), c.ntor.Ephemeral(), s),
+		Mark:   mark(markKey(ctx, c.r.Authorised), marked(c.ntor.Ephemeral(), s)),
 		Effort: s.Effort, Seed: s.Seed, Nonce: s.Nonce,
 		Request: c.request,
 	})

@@ -10,6 +10,7 @@ package intro
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -116,16 +117,21 @@ func markKey(context [32]byte, c desc.Cookie) [32]byte {
 	return hash(priorityLabel, context[:], c[:])
 }
 
-// mark covers the ephemeral key and the proof of work, so that the service can drop
-// what strangers send before it does anything that costs.
-func mark(k, x [32]byte, s pow.Solution) (m [16]byte) {
+// marked is what a mark covers: ephemeral key (32) ‖ effort (4) ‖ seed (4) ‖ nonce (8).
+func marked(x [32]byte, s pow.Solution) []byte {
+	b := binary.BigEndian.AppendUint32(append(make([]byte, 0, 48), x[:]...), s.Effort)
+	return binary.BigEndian.AppendUint64(append(b, s.Seed[:]...), s.Nonce)
+}
+
+// mark lets the service drop what strangers send before it does anything that costs.
+func mark(k [32]byte, marked []byte) (m [16]byte) {
 	h, err := blake2s.New128(k[:])
 	if err != nil {
 		panic(err) // only for keys of a wrong size
 	}
-	form := cell.AppendIntroduce(nil, cell.Introduce{Key: x, Effort: s.Effort, Seed: s.Seed, Nonce: s.Nonce})
-	h.Write(form)
-	return [16]byte(h.Sum(nil))
+	h.Write(marked)
+	h.Sum(m[:0])
+	return m
 }
 
 func sameMark(a, b [16]byte) bool { return hmac.Equal(a[:], b[:]) }

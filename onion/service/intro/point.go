@@ -98,7 +98,7 @@ func (p *Point) Check(body []byte, seeds *pow.Seeds) (*Introduction, error) {
 		return nil, fmt.Errorf("%w: for another introduction point", ErrFormat)
 	}
 	s := pow.Solution{Effort: m.Effort, Seed: m.Seed, Nonce: m.Nonce}
-	d := p.find(m.Mark, x, s)
+	d := p.find(m.Mark, marked(x, s))
 	if d == nil {
 		return nil, ErrStranger
 	}
@@ -111,9 +111,9 @@ func (p *Point) Check(body []byte, seeds *pow.Seeds) (*Introduction, error) {
 	return &Introduction{d.authorised, m.Effort, p.enc, d.context, bytes.Clone(m.Request)}, nil
 }
 
-func (p *Point) find(m [16]byte, x [32]byte, s pow.Solution) *door {
+func (p *Point) find(m [16]byte, marked []byte) *door {
 	for i := range p.doors {
-		if sameMark(mark(p.doors[i].mark, x, s), m) {
+		if sameMark(mark(p.doors[i].mark, marked), m) {
 			return &p.doors[i]
 		}
 	}
