@@ -121,12 +121,20 @@ func (s *Stub) ask(ctx context.Context, name string, kind dnsmessage.Type) (answ
 			if err == nil || errors.Is(err, errNotFound) {
 				return a, err
 			}
-			if ctx.Err() != nil {
-				return answer{}, ctx.Err()
+			if err := ended(ctx); err != nil {
+				return answer{}, err
 			}
 		}
 	}
 	return answer{}, errServer
+}
+
+// ended is ctx.Err, but does not lag behind the deadline as that may: sockets keep it exactly.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // exchange asks one server, over TCP if the answer is too long for a datagram.
