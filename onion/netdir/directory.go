@@ -202,6 +202,17 @@ func (d *Directory) OwnSequence() uint64 {
 	return d.own
 }
 
+// NextSequence returns a sequence for the next descriptor of this node.
+func (d *Directory) NextSequence() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := d.own
+	if e := d.entries[d.cfg.Self]; e != nil {
+		next = max(next, e.sequence)
+	}
+	return next + 1
+}
+
 // Changed returns a channel that is closed at the next change of what Relays,
 // Raw or OwnSequence say.
 func (d *Directory) Changed() <-chan struct{} {

@@ -176,6 +176,9 @@ func TestOwnSequence(t *testing.T) {
 		t.Errorf("a used sequence: %v", err)
 	}
 	own := signed(t, self, simple(9))
+	if d.NextSequence() != 9 {
+		t.Errorf("next sequence %d", d.NextSequence())
+	}
 	if err := d.SetOwn(start, own); err != nil {
 		t.Fatal(err)
 	}
@@ -197,6 +200,9 @@ func TestOwnSequence(t *testing.T) {
 	forged[len(forged)-1] ^= 1
 	if _, err := d.Add(start, forged, 0); err == nil || d.OwnSequence() != 20 {
 		t.Error("anybody can raise our sequence")
+	}
+	if d.NextSequence() != 21 {
+		t.Errorf("next sequence %d after the earlier life was seen", d.NextSequence())
 	}
 	// The sequence survives a restart.
 	again := directory(t, 1, 0)

@@ -89,8 +89,11 @@ func (x *exchange) scheduleRoot(now time.Time) {
 // handle takes a message of the neighbour. An error means that the neighbour does
 // not keep to the protocol, or has sent something forged.
 func (x *exchange) handle(now time.Time, kind byte, body []byte) error {
-	if kind == kindDescriptor {
+	switch kind { // what takes long, or calls others, is not done under the lock
+	case kindDescriptor:
 		return x.handleDescriptor(now, body)
+	case kindVouch:
+		return x.handleVouch(body)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -129,15 +132,6 @@ func (x *exchange) handle(now time.Time, kind byte, body []byte) error {
 			x.answered(node)
 		}
 		return x.brokePromise(now, len(nodes))
-	case kindVouch:
-		if len(body) != signatureSize {
-			return errMessage
-		}
-		v := Vouch{Voucher: x.peer, Signature: [64]byte(body)}
-		if !v.verify(x.dir.cfg.Self) {
-			return fmt.Errorf("%w: vouch", ErrForged)
-		}
-		x.vouched(v)
 	default:
 		return fmt.Errorf("%w: kind %d", errMessage, kind)
 	}
@@ -213,6 +207,18 @@ func (x *exchange) handleDescriptor(now time.Time, body []byte) error {
 	defer x.mu.Unlock()
 	x.answered(node)
 	return err
+}
+
+func (x *exchange) handleVouch(body []byte) error {
+	if len(body) != signatureSize {
+		return errMessage
+	}
+	v := Vouch{Voucher: x.peer, Signature: [64]byte(body)}
+	if !v.verify(x.dir.cfg.Self) {
+		return fmt.Errorf("%w: vouch", ErrForged)
+	}
+	x.vouched(v)
+	return nil
 }
 
 func (x *exchange) answered(node identity.NodeID) {
