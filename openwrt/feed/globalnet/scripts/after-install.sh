@@ -1,0 +1,7 @@
+# opkg runs this before the service is enabled and started, apk afterwards, and
+# as a part of a longer script: it must not exit.
+if [ -z "$IPKG_INSTROOT" ] && [ "$PKG_UPGRADE" = 1 ] && /etc/init.d/globalnet running; then
+	# procd compares definitions, not programs: without this the old one runs on.
+	/etc/init.d/globalnet restart
+fi
+true

@@ -1,0 +1,21 @@
+# opkg runs this before the service is stopped, apk afterwards, and as a part of a
+# longer script: it must not exit. An upgrade leaves everything as it is.
+if [ -z "$IPKG_INSTROOT" ] && [ "$PKG_UPGRADE" != 1 ]; then
+	/etc/init.d/globalnet stop
+	# The agent cleans up as it ends, which takes a moment; cleanup refuses until
+	# then, and removes what a killed agent left.
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		/usr/sbin/globalnet cleanup >/dev/null 2>&1 && break
+		sleep 1
+	done
+	if uci -q get firewall.globalnet >/dev/null; then
+		uci -q delete firewall.globalnet
+		uci commit firewall
+		/etc/init.d/firewall reload
+	fi
+	rm -rf /var/run/globalnet
+	if [ -e /etc/globalnet/identity.key ]; then
+		echo "The node's key stays in /etc/globalnet for a later installation; remove the folder to forget it."
+	fi
+fi
+true
