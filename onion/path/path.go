@@ -26,7 +26,8 @@ type Config struct {
 	// a ChaCha8 that was seeded from crypto/rand, and nobody else's.
 	Rand *rand.Rand
 	// Relays returns what the directory holds. While nothing changed it returns the
-	// very same slice: that saves working it out anew.
+	// very same slice, while only measurements did the same Descriptors in the same
+	// order: that saves working it out anew.
 	Relays func(now time.Time) []netdir.Relay
 	// Neighbours returns the nodes that this node has links with.
 	Neighbours func() []identity.NodeID
@@ -179,7 +180,7 @@ func (c *Chooser) refresh(now time.Time) {
 	c.advance(now)
 	list, neighbours := c.cfg.Relays(now), slices.Clone(c.cfg.Neighbours())
 	slices.SortFunc(neighbours, compareNodes)
-	if !c.view.madeOf(list, neighbours) {
+	if !c.view.follow(list, neighbours, c.run) {
 		c.view = newView(c.cfg.Self, list, neighbours, c.run)
 		c.fit(c.view)
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -259,7 +260,7 @@ func TestNothingTwice(t *testing.T) {
 		for i := range rapid.IntRange(0, 4).Draw(t, "neighbours") {
 			w.neighbours = append(w.neighbours, id(i+1))
 		}
-		for range 110 {
+		for range 250 {
 			need := Need{Hops: 1 + w.cfg.Rand.IntN(5), NoGuard: w.cfg.Rand.IntN(4) == 0}
 			if w.cfg.Rand.IntN(2) == 0 {
 				need.Target = site
@@ -283,7 +284,7 @@ func TestNothingTwice(t *testing.T) {
 			t.Fatalf("%d guards", len(w.set.guards))
 		}
 	})
-	if !t.Failed() && paths < 5000 {
+	if !t.Failed() && !testing.Short() && paths < 10000 {
 		t.Errorf("only %d paths were looked at", paths)
 	}
 }
@@ -322,6 +323,29 @@ func TestPathsDiffer(t *testing.T) {
 	}
 }
 
+func TestManyCallersAtOnce(t *testing.T) {
+	w := newWorld(relays(1, 20), relays(21, 30, exits))
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 50 {
+				c, err := w.Choose(w.now, Need{Hops: 3, Target: site})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				w.Report(w.now, nodes(c.Relays), -1)
+				w.Save(w.now)
+				w.Guards(w.now)
+			}
+		})
+	}
+	group.Wait()
+	if used := slices.IndexFunc(w.Guards(w.now), func(g GuardStatus) bool { return !g.Used }); used != 1 {
+		t.Errorf("%d guards were used, want 1", used)
+	}
+}
+
 func TestDirectoryMayChange(t *testing.T) {
 	w := newWorld(relays(1, 10))
 	w.must(t, Need{Hops: 3})
@@ -329,6 +353,13 @@ func TestDirectoryMayChange(t *testing.T) {
 	w.must(t, Need{Hops: 3})
 	if w.view != old {
 		t.Error("the same directory was worked out twice")
+	}
+	w.list = slices.Clone(w.list)
+	w.list[3].Failures, w.list[3].Tries = 9, 9
+	before := w.view.weight[3]
+	w.must(t, Need{Hops: 3})
+	if w.view != old || w.view.weight[3] >= before {
+		t.Error("a new measurement is not followed, or cost a new view")
 	}
 	w.list = relays(11, 16)
 	path, _ := w.must(t, Need{Hops: 3})
@@ -363,6 +394,17 @@ func BenchmarkView(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		newView(id(0), w.list, nil, 0)
+	}
+}
+
+func BenchmarkFollow(b *testing.B) {
+	w := meshOf(2000)
+	v := newView(id(0), w.list, nil, 0)
+	lists := [][]netdir.Relay{slices.Clone(w.list), slices.Clone(w.list)}
+	for n := 0; b.Loop(); n++ {
+		if !v.follow(lists[n%2], nil, 0) {
+			b.Fatal("not followed")
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"globalnet/internal/identity"
+	"globalnet/onion/netdir"
 )
 
 // graph is the map of links as vouches and our own neighbours tell it.
@@ -32,20 +33,27 @@ func (v *view) link(self identity.NodeID) {
 	}
 	// The others come behind the relays; v.self counts them until it is this node's place.
 	v.self = int32(len(v.list))
-	var edges [][2]int32
-	add := func(a, b int32) {
-		if a != free && b != free && a != b {
+	me := node(self)
+	edges := make([][2]int32, 0, len(v.neighbours)+4*len(v.list))
+	add := func(a, b int32) bool {
+		ok := a != free && b != free && a != b
+		if ok {
 			edges = append(edges, [2]int32{a, b})
 		}
+		return ok
 	}
-	me := node(self)
 	for _, n := range v.neighbours {
 		add(me, node(n))
 	}
+	room := make([]int32, 0, 4*len(v.list))
 	for i := range v.list {
-		for _, w := range v.list[i].Vouches {
-			add(node(v.list[i].Node), node(w.Voucher))
+		first := len(room)
+		for k, w := range v.list[i].Vouches {
+			if j := node(w.Voucher); k < netdir.MaxVouches && add(int32(i), j) {
+				room = append(room, j)
+			}
 		}
+		v.vouchers[i] = room[first:len(room):len(room)]
 	}
 	nodes := int(v.self)
 	v.self = me

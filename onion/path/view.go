@@ -40,8 +40,9 @@ type view struct {
 	exit      []bool // may be the last hop and takes some targets
 	neighbour []bool
 	weight    []uint64
-	middle    []uint64 // weight as a middle: less for exits where they are few
-	cluster   []int32  // the voucher through which the relay's weight flows
+	middle    []uint64  // weight as a middle: less for exits where they are few
+	cluster   []int32   // the voucher through which the relay's weight flows
+	vouchers  [][]int32 // of each relay, at most netdir.MaxVouches
 	families  [][]int32
 	nFamilies int
 
@@ -51,17 +52,32 @@ type view struct {
 
 func compareNodes(a, b identity.NodeID) int { return bytes.Compare(a[:], b[:]) }
 
-// madeOf reports whether the view was made of these very slices.
-func (v *view) madeOf(list []netdir.Relay, neighbours []identity.NodeID) bool {
-	same := v.index != nil && len(list) == len(v.list) && (len(list) == 0 || &list[0] == &v.list[0])
-	return same && slices.Equal(neighbours, v.neighbours)
+// follow brings the view up to date if the descriptors and neighbours are those that
+// it was made of; else it reports false. Measurements change each second, and to
+// weigh anew costs little beside the rest.
+func (v *view) follow(list []netdir.Relay, neighbours []identity.NodeID, run time.Duration) bool {
+	if v.index == nil || len(list) != len(v.list) || !slices.Equal(neighbours, v.neighbours) {
+		return false
+	}
+	if len(list) == 0 || &list[0] == &v.list[0] {
+		return true
+	}
+	for i := range list {
+		if list[i].Descriptor != v.list[i].Descriptor {
+			return false
+		}
+	}
+	v.list, v.at = list, run
+	v.weigh()
+	v.assign()
+	return true
 }
 
 func newView(self identity.NodeID, list []netdir.Relay, neighbours []identity.NodeID, run time.Duration) *view {
 	n := len(list)
 	v := &view{list: list, neighbours: neighbours, at: run, index: make(map[identity.NodeID]int32, n+1),
 		last: make([]bool, n), carry: make([]bool, n), exit: make([]bool, n), neighbour: make([]bool, n),
-		weight: make([]uint64, n), middle: make([]uint64, n), cluster: make([]int32, n), families: make([][]int32, n)}
+		weight: make([]uint64, n), middle: make([]uint64, n), cluster: make([]int32, n), vouchers: make([][]int32, n), families: make([][]int32, n)}
 	for i := range list {
 		d := list[i].Descriptor
 		if _, double := v.index[d.Node]; double {
@@ -74,8 +90,8 @@ func newView(self identity.NodeID, list []netdir.Relay, neighbours []identity.No
 		_, v.neighbour[i] = slices.BinarySearchFunc(neighbours, d.Node, compareNodes)
 	}
 	v.internFamilies()
-	v.weigh()
 	v.link(self)
+	v.weigh()
 	v.assign()
 	return v
 }
@@ -177,9 +193,9 @@ func (v *view) assign() {
 	for range generations {
 		again := false
 		for i := range v.list {
-			for k := 0; k < len(v.list[i].Vouches) && speaks[i] == free; k++ {
-				if j, ok := v.index[v.list[i].Vouches[k].Voucher]; ok && speaks[j] != free {
-					speaks[i], again = speaks[j], true
+			for k := 0; k < len(v.vouchers[i]) && speaks[i] == free; k++ {
+				if s := speaks[v.vouchers[i][k]]; s != free {
+					speaks[i], again = s, true
 				}
 			}
 		}
@@ -191,16 +207,12 @@ func (v *view) assign() {
 	load := make([]uint64, nodes+1)
 	for several := range netdir.MaxVouches + 1 { // who has no choice comes first
 		for i := range v.list {
-			if min(len(v.list[i].Vouches), netdir.MaxVouches) != several {
+			if len(v.vouchers[i]) != several {
 				continue
 			}
 			best := nobody
-			for _, w := range v.list[i].Vouches {
-				j, ok := v.index[w.Voucher]
-				if !ok || speaks[j] == free || int(j) == i {
-					continue
-				}
-				if s := speaks[j]; best == nobody || load[s] < load[best] {
+			for _, j := range v.vouchers[i] {
+				if s := speaks[j]; s != free && (best == nobody || load[s] < load[best]) {
 					best = s
 				}
 			}
