@@ -35,8 +35,6 @@ type hashTable struct {
 
 const (
 	tendInterval = time.Minute // how often the clock is judged; least time between two republications
-	smallStore   = 1 << 20     // octets of others' records where memory is small
-	smallRecords = 1024
 
 	firstBind = time.Second // back-off of attempts to open our port
 	lastBind  = time.Minute
@@ -56,9 +54,7 @@ func newHashTable(id *identity.Identity, mode config.DHT, small bool, path strin
 		Client:       mode == config.DHTClient,
 		Membership:   true,
 		ClockTrusted: plausible(time.Now()),
-	}
-	if small {
-		cfg.MaxBytes, cfg.MaxRecords = smallStore, smallRecords
+		Small:        small,
 	}
 	h := &hashTable{
 		id: id, mode: mode, log: log, node: dht.NewNode(cfg, log),

@@ -7,7 +7,6 @@ import (
 )
 
 const (
-	maxAssemblies   = 32
 	perSource       = 4
 	assemblyTimeout = 10 * second
 )
@@ -64,7 +63,7 @@ func (d *DHT) assemblyPlace(from netip.Addr) bool {
 			mine++
 		}
 	}
-	return mine < perSource && len(d.assemblies) < maxAssemblies
+	return mine < perSource && len(d.assemblies) < d.bounds.assemblies
 }
 
 func (d *DHT) dropAssemblies() {

@@ -69,6 +69,54 @@ func TestWrongClock(t *testing.T) {
 	}
 }
 
+// A writer that has lost the time is alone on its side of a cut, and starts anew there.
+// If it remembers its last number, all read its new value after healing; if not, it
+// gives way to its old one, and says so.
+func TestWriterWithoutClockInACut(t *testing.T) {
+	for _, remembers := range []bool{true, false} {
+		n := dhttest.New(23)
+		n.Build(20, dht.Config{ClockTrusted: true})
+		writer := n.Join(dht.Config{})
+		n.Run(5 * time.Second)
+		first := writer.Publish(publication(1, []byte("old")))
+		for range 3 { // its numbers are well above what it would begin with
+			first = writer.Publish(publication(1, []byte("old")))
+		}
+		writer.Side = 1
+		n.Cut(false)
+		n.Restart(writer, dht.Config{})
+		p := publication(1, []byte("new"))
+		if remembers {
+			p.Seq = first.Seq
+		}
+		writer.Do(func(now time.Time) {
+			for _, x := range n.Nodes[:5] { // what it would know from routes
+				writer.AddSeeds(now, x.Addr)
+			}
+		})
+		if put := writer.Publish(p); put.Stored != 1 || remembers && put.Seq <= first.Seq {
+			t.Errorf("in the cut: %+v", put)
+		}
+		n.Run(10 * time.Minute)
+		n.Heal(false)
+		writer.Do(func(now time.Time) {
+			for _, x := range n.Nodes[:5] {
+				writer.AddSeeds(now, x.Addr)
+			}
+		})
+		n.Run(2 * time.Minute)
+		got := n.Nodes[7].Get(p.Type, key(p)).Record
+		gaveWay := false
+		for _, e := range writer.Events {
+			_, is := e.(dht.Superseded)
+			gaveWay = gaveWay || is
+		}
+		if got == nil || (string(got.Value) == "new") != remembers || gaveWay == remembers {
+			t.Errorf("remembers %v: after healing %+v is read, the writer gave way: %v", remembers, got, gaveWay)
+		}
+	}
+}
+
 // Two routers of one owner publish at the same moment again and again: all nodes
 // come to hold the same, whoever wins.
 func TestRivals(t *testing.T) {

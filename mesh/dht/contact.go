@@ -109,9 +109,6 @@ type contacts struct {
 	list   []*contact
 }
 
-// maxContacts bounds the contacts, those known by their routes included.
-const maxContacts = 4096
-
 func (s *contacts) get(addr netip.Addr) *contact { return s.byAddr[addr] }
 
 func (s *contacts) add(c *contact) {
@@ -143,7 +140,7 @@ func (d *DHT) contact(addr netip.Addr) *contact {
 	if !d.validNode(addr) {
 		return nil
 	}
-	if len(d.contacts.list) >= maxContacts && !d.forgetOne() {
+	if len(d.contacts.list) >= d.bounds.contacts && !d.forgetOne() {
 		d.counts[contactsRefused]++
 		return nil
 	}

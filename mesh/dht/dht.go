@@ -39,7 +39,11 @@ type Config struct {
 	// ClockTrusted says that wall time is right; SetClockTrusted changes it.
 	ClockTrusted bool
 
-	// MaxBytes and MaxRecords bound the store; zero means 4 MiB and 4096.
+	// Small is for routers with 64 MiB of memory: smaller bounds of everything.
+	Small bool
+
+	// MaxBytes and MaxRecords bound the store; zero means 4 MiB and 4096, or 1 MiB
+	// and 1024 for a small node.
 	MaxBytes, MaxRecords int
 
 	// Republish is the interval of publications; zero means 5 to 10 minutes, by how
@@ -53,6 +57,7 @@ type Config struct {
 // DHT is a node of the hash table.
 type DHT struct {
 	cfg          Config
+	bounds       bounds
 	rand         *rand.Rand
 	types        map[uint16]TypeSpec
 	addr         netip.Addr
@@ -111,17 +116,18 @@ type OpID uint64
 
 // New returns a DHT that knows nobody.
 func New(cfg Config) *DHT {
+	b := cfg.bounds()
 	if cfg.MaxBytes <= 0 {
-		cfg.MaxBytes = 4 << 20
+		cfg.MaxBytes = b.maxBytes
 	}
 	if cfg.MaxRecords <= 0 {
-		cfg.MaxRecords = 4096
+		cfg.MaxRecords = b.maxRecords
 	}
 	if cfg.Types == nil {
 		cfg.Types = DefaultTypes()
 	}
 	d := &DHT{
-		cfg: cfg, rand: cfg.Rand, types: cfg.Types, addr: cfg.Self, self: NodeKey(cfg.Self),
+		cfg: cfg, bounds: b, rand: cfg.Rand, types: cfg.Types, addr: cfg.Self, self: NodeKey(cfg.Self),
 		clockTrusted: cfg.ClockTrusted,
 		contacts:     contacts{byAddr: make(map[netip.Addr]*contact)},
 		links:        make(map[string]int),
@@ -129,11 +135,11 @@ func New(cfg Config) *DHT {
 		strangers:    bucket{rate: 200, burst: 400},
 		linkRates:    make(map[string]*bucket),
 		introduce:    bucket{rate: 5, burst: 20},
-		verifyRate:   bucket{rate: 50, burst: 400},
+		verifyRate:   bucket{rate: b.verified, burst: 8 * b.verified},
 		assemblies:   make(map[assemblyKey]*assembly),
 		store:        newStore(cfg.MaxBytes, cfg.MaxRecords),
 		publications: make(map[Key]*publication),
-		floor:        newFloors(),
+		floor:        newFloors(b.floors),
 		lookups:      make(map[*lookup]struct{}),
 	}
 	for i := 0; i < len(d.tokens.secret); i += 8 {

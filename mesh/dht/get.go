@@ -288,22 +288,21 @@ type floors struct {
 	seq   map[Key]uint64
 	order []Key
 	next  int
+	most  int
 }
 
-const maxFloors = 1024
-
-func newFloors() floors { return floors{seq: make(map[Key]uint64)} }
+func newFloors(most int) floors { return floors{seq: make(map[Key]uint64), most: most} }
 
 func (f *floors) below(k Key, seq uint64) bool { return seq < f.seq[k] }
 
 func (f *floors) raise(k Key, seq uint64) {
 	if _, known := f.seq[k]; !known {
-		if len(f.order) < maxFloors {
+		if len(f.order) < f.most {
 			f.order = append(f.order, k)
 		} else {
 			delete(f.seq, f.order[f.next])
 			f.order[f.next] = k
-			f.next = (f.next + 1) % maxFloors
+			f.next = (f.next + 1) % f.most
 		}
 	}
 	f.seq[k] = max(f.seq[k], seq)

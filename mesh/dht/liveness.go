@@ -7,14 +7,13 @@ import (
 )
 
 const (
-	graveyardSize = 256
-	graveFirst    = 15 * second
-	graveLast     = 30 * minute
-	graveTries    = 12
-	housekeeping  = 10 * second
-	healDelay     = 2 * second
-	siblingCheck  = minute
-	siblingStale  = 5 * minute
+	graveFirst   = 15 * second
+	graveLast    = 30 * minute
+	graveTries   = 12
+	housekeeping = 10 * second
+	healDelay    = 2 * second
+	siblingCheck = minute
+	siblingStale = 5 * minute
 )
 
 // present notes that a contact answered us, or showed a token that only it can have.
@@ -100,7 +99,7 @@ func (d *DHT) bury(c *contact) {
 		return
 	}
 	d.counts[contactsLost]++
-	if len(d.graves) == graveyardSize {
+	if len(d.graves) == d.bounds.graves {
 		d.forget(d.graves[0])
 	}
 	c.dead, c.retries = true, 0

@@ -191,7 +191,7 @@ func TestRequestsAreBounded(t *testing.T) {
 	for i := range 2000 {
 		w.d.begin(w.now)
 		w.d.ask(w.d.contact(addrOf(i%50+1)), wire.Ping{}, priority(i%2), counting{&ended})
-		if w.d.active > maxOutstanding || len(w.d.queues[0]) > maxQueued || len(w.d.queues[1]) > maxQueued {
+		if w.d.active > maxOutstanding || len(w.d.queues[0]) > w.d.bounds.queued || len(w.d.queues[1]) > w.d.bounds.queued {
 			t.Fatalf("%d under way, %d and %d waiting", w.d.active, len(w.d.queues[0]), len(w.d.queues[1]))
 		}
 	}
@@ -279,7 +279,8 @@ func TestStaleTokenIsRenewed(t *testing.T) {
 }
 
 func TestFloorsAreBounded(t *testing.T) {
-	f := newFloors()
+	maxFloors := 100
+	f := newFloors(maxFloors)
 	for i := range 3 * maxFloors {
 		f.raise(Key{byte(i), byte(i >> 8)}, uint64(i))
 	}

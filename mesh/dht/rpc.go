@@ -9,9 +9,8 @@ import (
 )
 
 const (
-	maxOutstanding = 64  // requests under way
-	maxPerContact  = 4   // of them to one node: the segments of one record
-	maxQueued      = 512 // waiting, of each priority
+	maxOutstanding = 64 // requests under way
+	maxPerContact  = 4  // of them to one node: the segments of one record
 )
 
 type priority uint8
@@ -54,7 +53,7 @@ func (d *DHT) ask(c *contact, b wire.Body, p priority, who caller) *request {
 		d.launch(r)
 		return r
 	}
-	if len(d.queues[p]) == maxQueued {
+	if len(d.queues[p]) == d.bounds.queued {
 		d.counts[requestsDropped]++
 		oldest := d.queues[p][0]
 		d.queues[p] = slices.Delete(d.queues[p], 0, 1)

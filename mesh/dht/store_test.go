@@ -212,7 +212,7 @@ func TestAssembliesAreBounded(t *testing.T) {
 		}
 		w.pass(10 * time.Millisecond)
 	}
-	if n := len(w.d.assemblies); n > maxAssemblies {
+	if n := len(w.d.assemblies); n > w.d.bounds.assemblies {
 		t.Errorf("%d assemblies", n)
 	}
 	w.pass(time.Minute)

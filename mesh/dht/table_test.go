@@ -46,7 +46,7 @@ func (w *world) invariants(t interface{ Fatalf(string, ...any) }) {
 			t.Fatalf("contact %v: dead %v", c.addr, c.dead)
 		}
 	}
-	if flagged != inBuckets || siblings != len(d.table.siblings) || siblings > siblingCount || len(d.graves) > graveyardSize {
+	if flagged != inBuckets || siblings != len(d.table.siblings) || siblings > siblingCount || len(d.graves) > d.bounds.graves {
 		t.Fatalf("%d and %d in buckets, %d and %d siblings, %d graves", flagged, inBuckets, siblings, len(d.table.siblings), len(d.graves))
 	}
 	for i, c := range d.table.siblings {
@@ -336,11 +336,11 @@ func TestNewcomersAreNamedLess(t *testing.T) {
 
 func TestContactsAreBounded(t *testing.T) {
 	w := newWorld(t, Config{})
-	for i := range maxContacts + 500 {
+	for i := range w.d.bounds.contacts + 500 {
 		w.d.begin(w.now)
 		w.d.contact(addrOf(i + 1))
 	}
-	if n := len(w.d.contacts.list); n > maxContacts {
+	if n := len(w.d.contacts.list); n > w.d.bounds.contacts {
 		t.Errorf("%d contacts", n)
 	}
 	w.invariants(t)
