@@ -162,6 +162,18 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+func TestInstance(t *testing.T) {
+	node, id := service(t), identity.NodeID{1}
+	other, err := identity.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := Instance(node, id)
+	if a != Instance(node, id) || a == Instance(node, identity.NodeID{2}) || a == Instance(other, id) {
+		t.Errorf("instance %x is not of one node and one service", a)
+	}
+}
+
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "services", "cheesy.key")

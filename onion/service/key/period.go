@@ -26,6 +26,7 @@ const (
 	offsetLabel     = "globalnet service offset"
 	placeLabel      = "globalnet service place"
 	credentialLabel = "globalnet service credential"
+	instanceLabel   = "globalnet service instance"
 )
 
 // Place is where one machine of a service publishes in a period. Every place has a
@@ -111,4 +112,11 @@ func label(purpose string, parts ...[]byte) [32]byte {
 		h.Write(p)
 	}
 	return [32]byte(h.Sum(nil))
+}
+
+// Instance names one machine of a service to the others and to clients. It stays the
+// same over restarts, and says nothing of the node to who lacks its private key.
+func Instance(node *identity.Identity, service identity.NodeID) [8]byte {
+	sum := label(instanceLabel, node.Seed(), service[:])
+	return [8]byte(sum[:8])
 }
