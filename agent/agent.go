@@ -228,6 +228,9 @@ func (a *Agent) peers() []config.Peer {
 // Status returns a copy of the state.
 func (a *Agent) Status(ctx context.Context) (mesh.Status, error) {
 	s, err := a.node.Status(ctx)
+	if err == nil && a.onion != nil {
+		maps.Copy(s.Counters, a.onion.node.Counters())
+	}
 	if err != nil || a.dht == nil {
 		return s, err
 	}
@@ -253,4 +256,12 @@ func (a *Agent) DHT() control.DHT {
 		return nil
 	}
 	return a.dht
+}
+
+// Onion returns the onion as the control API asks it; nil if it is switched off.
+func (a *Agent) Onion() control.Onion {
+	if a.onion == nil {
+		return nil
+	}
+	return a.onion
 }

@@ -33,8 +33,15 @@ type doors struct {
 	mu    sync.Mutex
 	ctx   context.Context // of run; nil before
 	tasks sync.WaitGroup
-	open  map[any]context.CancelFunc // by the section of the configuration
+	open  map[any]*door // by the section of the configuration
 	want  []any
+}
+
+// door is one of them.
+type door struct {
+	close context.CancelFunc
+	where string // it is open here; guarded by doors.mu, as what follows
+	err   error  // why it is not
 }
 
 // run keeps the doors open until ctx ends.
@@ -71,9 +78,9 @@ func (d *doors) apply(want []any) {
 	for _, section := range want {
 		keep[section] = true
 	}
-	for section, closeIt := range d.open {
+	for section, open := range d.open {
 		if !keep[section] {
-			closeIt()
+			open.close()
 			delete(d.open, section)
 		}
 	}
@@ -82,18 +89,25 @@ func (d *doors) apply(want []any) {
 			continue
 		}
 		ctx, cancel := context.WithCancel(d.ctx)
-		d.open[section] = cancel
-		d.tasks.Go(func() { d.keep(ctx, section) })
+		open := &door{close: cancel}
+		d.open[section] = open
+		d.tasks.Go(func() { d.keep(ctx, section, open) })
 	}
 }
 
 // keep has a door open, and tries again where its port is taken.
-func (d *doors) keep(ctx context.Context, section any) {
+func (d *doors) keep(ctx context.Context, section any, open *door) {
+	state := func(where string, err error) {
+		d.mu.Lock()
+		open.where, open.err = where, err
+		d.mu.Unlock()
+	}
 	for said := false; ; {
-		err := d.serve(ctx, section)
+		err := d.serve(ctx, section, func(where string) { state(where, nil) })
 		if ctx.Err() != nil {
 			return
 		}
+		state("", err)
 		if !said {
 			d.log.Warn("a proxy or tunnel is not open; it is tried again", "err", err)
 			said = true
@@ -106,47 +120,61 @@ func (d *doors) keep(ctx context.Context, section any) {
 	}
 }
 
-func (d *doors) serve(ctx context.Context, section any) error {
+func (d *doors) serve(ctx context.Context, section any, opened func(where string)) error {
+	logged := newRarely(time.Minute)
+	failed := func(err error) {
+		if logged.now(time.Now()) {
+			d.log.Warn("a connection through a tunnel did not come about", "err", err)
+		}
+	}
 	switch s := section.(type) {
 	case config.Proxy:
-		return d.serveProxy(ctx, s)
+		if err := d.openProxy(ctx, s, s.Listen.String(), opened, nil); err != nil {
+			return fmt.Errorf("proxy %s: %w", s.Name, err)
+		}
 	case config.Tunnel:
-		addr, route, err := d.parse(s.Path)
-		if err != nil {
+		if err := d.openTunnel(ctx, s, opened, failed); err != nil {
 			return fmt.Errorf("tunnel %s: %w", s.Name, err)
 		}
-		l, err := listen(ctx, addr)
-		if err != nil {
-			return fmt.Errorf("tunnel %s: %w", s.Name, err)
-		}
-		logged := newRarely(time.Minute)
-		return d.serveTunnel(ctx, l, route, func(err error) {
-			if logged.now(time.Now()) {
-				d.log.Warn("a connection through a tunnel did not come about", "tunnel", s.Name, "err", err)
-			}
-		})
 	}
-	return errors.New("not a door")
+	return nil
 }
 
-func listen(ctx context.Context, addr string) (net.Listener, error) {
-	return new(net.ListenConfig).Listen(ctx, "tcp", addr)
+// openTunnel serves a tunnel until ctx ends.
+func (d *doors) openTunnel(ctx context.Context, t config.Tunnel, opened func(where string), failed func(error)) error {
+	addr, route, err := d.parse(t.Path)
+	if err != nil {
+		return err
+	}
+	l, err := listen(ctx, addr)
+	if err != nil {
+		return err
+	}
+	opened(l.Addr().String())
+	return d.serveTunnel(ctx, l, route, failed)
 }
 
-func (d *doors) serveProxy(ctx context.Context, p config.Proxy) error {
+// openProxy serves a proxy at addr until ctx ends. Failed, which may be nil, is told why
+// a circuit by hand did not come about.
+func (d *doors) openProxy(ctx context.Context, p config.Proxy, addr string, opened func(where string), failed func(error)) error {
 	var dialer proxy.Dialer = d.client
 	if p.Path != "" {
 		_, route, err := d.parse("1>" + p.Path)
 		if err != nil {
-			return fmt.Errorf("proxy %s: %w", p.Name, err)
+			return err
 		}
-		dialer = byHand{d.client, route}
+		dialer = byHand{d.client, route, failed}
 	}
-	l, err := listen(ctx, p.Listen.String())
+	l, err := listen(ctx, addr)
 	if err != nil {
-		return fmt.Errorf("proxy %s: %w", p.Name, err)
+		return err
 	}
+	opened(l.Addr().String())
 	return proxy.New(proxy.Config{Name: p.Name, Dialer: dialer, IsolateDestination: p.IsolateDestination, Wait: p.Wait, Log: d.log}).Serve(ctx, l)
+}
+
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	return new(net.ListenConfig).Listen(ctx, "tcp", addr)
 }
 
 // parse reads a path and looks its names up.
@@ -163,11 +191,16 @@ func (d *doors) parse(text string) (addr string, route path.Route, err error) {
 type byHand struct {
 	client *client.Client
 	route  path.Route
+	failed func(error) // may be nil
 }
 
 // Dial implements proxy.Dialer.
 func (b byHand) Dial(ctx context.Context, _ client.Isolation, target cell.Target, early []byte) (*stream.Stream, error) {
-	return b.client.DialPath(ctx, b.route, target, early)
+	s, err := b.client.DialPath(ctx, b.route, target, early)
+	if err != nil && b.failed != nil {
+		b.failed(err)
+	}
+	return s, err
 }
 
 // Resolve implements proxy.Dialer.

@@ -71,7 +71,7 @@ func newOverlay(options overlayOptions) (*overlay, error) {
 		return nil, err
 	}
 	o.setNames(c)
-	o.doors = &doors{client: o.node.Client(), names: o.lookup, log: o.log, open: make(map[any]context.CancelFunc)}
+	o.doors = &doors{client: o.node.Client(), names: o.lookup, log: o.log, open: make(map[any]*door)}
 	o.doors.configure(c)
 	return o, nil
 }

@@ -91,16 +91,21 @@ func (c *Client) call(ctx context.Context, method, path string, send, into any) 
 		return fmt.Errorf("reading the agent's answer: %w", err)
 	}
 	if answer.StatusCode != http.StatusOK {
-		e := &Error{}
-		if json.Unmarshal(body, e) != nil || e.Message == "" {
-			e.Code, e.Message = "unknown", "the agent answered "+answer.Status
-		}
-		return e
+		return errorOf(answer.Status, body)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("reading the agent's answer: %w", err)
 	}
 	return nil
+}
+
+// errorOf reads the body of an answer that is not a success.
+func errorOf(status string, body []byte) error {
+	e := &Error{}
+	if json.Unmarshal(body, e) != nil || e.Message == "" {
+		e.Code, e.Message = "unknown", "the agent answered "+status
+	}
+	return e
 }
 
 // slotConn gives its slot back when it is closed, once.

@@ -33,6 +33,7 @@ type fake struct {
 	reloads atomic.Int32
 	wait    <-chan struct{} // Status waits for it
 	table   *fakeTable
+	onion   Onion
 }
 
 func (f *fake) Status(ctx context.Context) (mesh.Status, error) {
@@ -50,6 +51,8 @@ func (f *fake) Reload(context.Context) (config.Diff, error) {
 	f.reloads.Add(1)
 	return f.diff, f.err
 }
+
+func (f *fake) Onion() Onion { return f.onion }
 
 func (f *fake) DHT() DHT {
 	if f.table == nil {

@@ -31,6 +31,8 @@ type Agent interface {
 	Reload(ctx context.Context) (config.Diff, error)
 	// DHT returns the hash table; nil if it is switched off.
 	DHT() DHT
+	// Onion returns the onion; nil if it is switched off.
+	Onion() Onion
 }
 
 // Bounds of the server: whoever can open the socket is trusted, but may be a
@@ -219,10 +221,17 @@ func Handler(agent Agent) http.Handler {
 	mux.HandleFunc("/", a.unknown)
 	timed := http.TimeoutHandler(limitBody(mux), requestTime, `{"code":"timeout","error":"the agent did not answer in time","hint":"is the machine overloaded?"}`)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == tunnelPath && r.Method == http.MethodPost {
+			a.tunnel(w, r)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		timed.ServeHTTP(w, r)
 	})
 }
+
+// tunnelPath is the one request that lasts.
+const tunnelPath = "/v1/tunnel"
 
 // resources are what the API has.
 var resources = []struct {
@@ -240,6 +249,12 @@ var resources = []struct {
 	{http.MethodPost, "/v1/dht/withdraw", func(a api) http.HandlerFunc { return a.dht(dhtWithdraw) }},
 	{http.MethodGet, "/v1/dht/list", func(a api) http.HandlerFunc { return a.dht(dhtList) }},
 	{http.MethodGet, "/v1/dht/lookup", func(a api) http.HandlerFunc { return a.dht(dhtLookup) }},
+	{http.MethodGet, "/v1/onion", func(a api) http.HandlerFunc { return a.onion(onionStatus) }},
+	{http.MethodGet, "/v1/relays", func(a api) http.HandlerFunc { return a.onion(relays) }},
+	{http.MethodGet, "/v1/circuits", func(a api) http.HandlerFunc { return a.onion(circuits) }},
+	{http.MethodPost, "/v1/circuits/close", func(a api) http.HandlerFunc { return a.onion(closeCircuit) }},
+	{http.MethodPost, "/v1/newnym", func(a api) http.HandlerFunc { return a.onion(newIdentity) }},
+	{http.MethodPost, tunnelPath, func(a api) http.HandlerFunc { return a.tunnel }},
 }
 
 // limitBody reads the body before anything is done.

@@ -44,6 +44,44 @@ func commands() []command {
 			example: "globalnet counters\nglobalnet counters --json",
 		},
 		{
+			name: "onion", flags: "json config socket", run: showOnion,
+			summary: "Show this node's part in the onion: relays, circuits, proxies.",
+			example: "globalnet onion\nglobalnet onion --json",
+		},
+		{
+			name: "relays", flags: "json config socket", run: showRelays,
+			summary: "List the relays that this node knows, and what it measured of them.",
+			example: "globalnet relays\nglobalnet relays --json",
+		},
+		{
+			name: "circuits", flags: "json config socket", run: showCircuits,
+			summary: "List this node's circuits: path, age, streams, bytes, round trip.",
+			example: "globalnet circuits\nglobalnet circuits --json",
+		},
+		{
+			name: "circuits close", args: "ID", least: 1, most: 1, flags: "json config socket", run: closeCircuit,
+			summary: "Close a circuit and its streams.",
+			example: "globalnet circuits close 7",
+		},
+		{
+			name: "newnym", flags: "json config socket", run: newIdentity,
+			summary: "Have new connections take new circuits.",
+			detail:  "What is opened from then on cannot be connected with what was by the circuit it takes.\nConnections that are open stay as they are.",
+			example: "globalnet newnym",
+		},
+		{
+			name: "tunnel", args: "PATH", least: 1, most: 1, flags: "json config socket", run: tunnel,
+			summary: "Lead a local port along a path written by hand, until Ctrl-C.",
+			detail:  "PATH is LISTENER>HOP>…>TARGET. The listener is a port or host:port. A hop is a NodeID, a\nname from the configuration, or rand. The target is host:port, NODEID:port, or internet: then\nthe listener is a SOCKS and HTTP proxy. Each connection has a circuit of its own; one that\ndoes not come about is explained here.",
+			example: "globalnet tunnel \"localhost:1000>rand>rand>example.org:80\"\nglobalnet tunnel \"2222>rand>rand>hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb:22\"",
+		},
+		{
+			name: "proxy", args: "PATH", least: 1, most: 1, flags: "json config socket", run: tunnel,
+			summary: "Open a proxy whose connections take a path written by hand, until Ctrl-C.",
+			detail:  "The same as tunnel, with internet as the target. A proxy section of the configuration\nis there all the time.",
+			example: "globalnet proxy \"8080>rand>rand>rand>internet\"",
+		},
+		{
 			name: "dht status", flags: "json config socket", run: dhtStatus,
 			summary: "Show this node's part of the distributed hash table.",
 			example: "globalnet dht status\nglobalnet dht status --json",

@@ -37,10 +37,13 @@ type fakeAgent struct {
 	diff      config.Diff
 	reloadErr error
 	table     control.DHT
+	onion     control.Onion
 }
 
 func (f *fakeAgent) Status(context.Context) (mesh.Status, error) { return f.status, nil }
 func (f *fakeAgent) Reload(context.Context) (config.Diff, error) { return f.diff, f.reloadErr }
+
+func (f *fakeAgent) Onion() control.Onion { return f.onion }
 
 func (f *fakeAgent) DHT() control.DHT { return f.table }
 

@@ -120,16 +120,15 @@ func (c *Client) Counters() map[string]uint64 {
 
 // Info describes a circuit to its owner.
 type Info struct {
-	ID      uint32            `json:"id"`
-	Purpose Purpose           `json:"purpose"`
-	Path    []identity.NodeID `json:"path"`
-	Age     time.Duration     `json:"age_ns"`
-	Used    bool              `json:"used"`
-	Closing bool              `json:"closing"` // takes no new streams
-	Streams int               `json:"streams"`
-	BytesIn uint64            `json:"rx_bytes"`
-	BytesTx uint64            `json:"tx_bytes"`
-	RTT     time.Duration     `json:"rtt_ns"` // the last measured; 0: none yet
+	ID             uint32
+	Purpose        Purpose
+	Path           []identity.NodeID
+	Age            time.Duration
+	Used           bool
+	Closing        bool // takes no new streams
+	Streams        int
+	Received, Sent uint64        // octets of cells
+	RTT            time.Duration // the last measured; 0: none yet
 }
 
 // Circuits lists the circuits, the oldest first.
@@ -144,7 +143,7 @@ func (c *Client) Circuits() []Info {
 		in, out := e.circuit.Bytes()
 		rtt, _ := e.circuit.RTT()
 		list = append(list, Info{ID: e.id, Purpose: e.purpose, Path: nodes(e.relays), Age: e.circuit.Age(), Used: !e.used.IsZero(),
-			Closing: e.stale, Streams: e.circuit.Streams(), BytesIn: in, BytesTx: out, RTT: rtt})
+			Closing: e.stale, Streams: e.circuit.Streams(), Received: in, Sent: out, RTT: rtt})
 	}
 	slices.SortFunc(list, func(a, b Info) int { return int(int64(a.ID) - int64(b.ID)) })
 	return list
@@ -165,11 +164,11 @@ func (c *Client) CloseCircuit(id uint32) bool {
 
 // State tells how well paths can be chosen.
 type State struct {
-	Hops    int         `json:"hops"`              // wanted
-	Short   int         `json:"short,omitempty"`   // hops of the last circuit that had to be shorter; 0: none had
-	Relaxed []path.Rule `json:"relaxed,omitempty"` // rules that the last path could not keep
-	Ready   int         `json:"ready"`             // unused circuits and stubs
-	Used    int         `json:"used"`
+	Hops    int         // wanted
+	Short   int         // hops of the last circuit that had to be shorter; 0: none had
+	Relaxed []path.Rule // rules that the last path could not keep
+	Ready   int         // unused circuits and stubs
+	Used    int
 }
 
 // State returns the state.
