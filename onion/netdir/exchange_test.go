@@ -425,3 +425,32 @@ func TestAnswerDoesNotShowNeighbours(t *testing.T) {
 		t.Error("the answer tells how the descriptors came")
 	}
 }
+
+// Two samples of a large network never agree. They still stop talking, and ask
+// less often.
+func TestSamplesStopTalking(t *testing.T) {
+	const most = 20
+	a, b := directory(t, 1, most), directory(t, 2, most)
+	for i := range 5 * most {
+		raw := signed(t, person(t, 10+i), simple(1))
+		mustAddAny(t, []*Directory{a, b}[i%2], start, raw)
+	}
+	x, y := connect(start, a, b, make(map[*Directory]*book))
+	settle(t, start, x, y)
+	if len(a.Relays(start)) != most || len(b.Relays(start)) != most {
+		t.Errorf("%d and %d of at most %d", len(a.Relays(start)), len(b.Relays(start)), most)
+	}
+	for now := start; now.Before(start.Add(time.Hour)); now = now.Add(time.Minute) {
+		for _, e := range []*end{x, y} {
+			if err := e.x.tick(now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		settle(t, now, x, y)
+	}
+	last := start.Add(time.Hour - time.Minute)
+	x.x.scheduleRoot(last)
+	if wait := x.x.nextRoot.Sub(last); wait < 3*rootInterval {
+		t.Errorf("a full directory asks again after %v", wait)
+	}
+}

@@ -41,7 +41,7 @@ type station struct {
 }
 
 // stations returns n running nodes without neighbours, rising by NodeID.
-func stations(t *testing.T, n int) (*loopback, []*station) {
+func stations(t testing.TB, n int) (*loopback, []*station) {
 	t.Helper()
 	l := &loopback{where: make(map[identity.NodeID]string)}
 	all := make([]*station, n)
@@ -52,7 +52,7 @@ func stations(t *testing.T, n int) (*loopback, []*station) {
 	return l, all
 }
 
-func newStation(t *testing.T, l *loopback, id *identity.Identity) *station {
+func newStation(t testing.TB, l *loopback, id *identity.Identity) *station {
 	t.Helper()
 	s := &station{id: id, node: id.NodeID(), events: make(chan struct{}, 100)}
 	s.dir = New(Config{Self: s.node})
