@@ -75,7 +75,7 @@ type Exit struct {
 	quota   *Quota
 	out, in *Limiter
 	lookups chan struct{}
-	warned  atomic.Int64
+	warned  struct{ quota, limit atomic.Int64 }
 
 	changing sync.Mutex // held by those who replace current
 	current  atomic.Pointer[settings]
@@ -93,8 +93,10 @@ type settings struct {
 	serve  []uint16
 }
 
-// maxLookups bounds the names that are looked up at once.
-const maxLookups = 256
+const (
+	maxLookups    = 512 // at once
+	lookupTimeout = 8 * time.Second
+)
 
 var (
 	_ relay.Exit       = (*Exit)(nil)
@@ -192,22 +194,33 @@ func (e *Exit) Summary() policy.Summary {
 		return policy.Summary{}
 	}
 	sum := s.policy.Summary()
-	sum.IPv4 = sum.IPv4 && hasRoute("udp4", "192.0.2.1:9")
-	sum.IPv6 = sum.IPv6 && hasRoute("udp6", "[2001:db8::1]:9")
+	sum.IPv4 = sum.IPv4 && reaches(anywhere4, s.policy.AllowPrivate)
+	sum.IPv6 = sum.IPv6 && reaches(anywhere6, s.policy.AllowPrivate)
 	if !sum.IsExit() {
 		return policy.Summary{}
 	}
 	return sum
 }
 
-// hasRoute reports whether the kernel knows a way to an address. Nothing is sent.
-func hasRoute(network, address string) bool {
-	c, err := net.Dial(network, address)
-	if err != nil {
-		return false
+// Addresses that nobody has, so that only a default route leads there.
+var (
+	anywhere4 = netip.MustParseAddr("192.0.2.1")
+	anywhere6 = netip.MustParseAddr("2001:db8::1")
+)
+
+// reaches reports whether the kernel knows a way to an address, or to private ones of its
+// family that are allowed. Nothing is sent.
+func reaches(anywhere netip.Addr, private []netip.Prefix) bool {
+	for _, p := range append([]netip.Prefix{netip.PrefixFrom(anywhere, anywhere.BitLen())}, private...) {
+		if p.Addr().Is4() != anywhere.Is4() {
+			continue
+		}
+		if c, err := net.Dial("udp", netip.AddrPortFrom(p.Addr(), 9).String()); err == nil {
+			c.Close()
+			return true
+		}
 	}
-	c.Close()
-	return true
+	return false
 }
 
 // Admits implements relay.Doorkeeper. Without a secret there is nothing to show.
@@ -324,6 +337,8 @@ func (e *Exit) lookup(ctx context.Context, name string) ([]netip.Addr, time.Dura
 	default:
 		return nil, 0, errLimit
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	found, ttl, err := e.cfg.Resolver.LookupAddrs(ctx, name)
 	if err == nil && len(found) == 0 {
 		err = errNotFound
@@ -341,13 +356,13 @@ func (e *Exit) told(err error) error {
 	switch {
 	case err == errQuota:
 		e.stats.quota.Add(1)
-		e.warn("exit: the bytes of this month are used up")
+		e.warn(&e.warned.quota, "exit: the bytes of this month are used up")
 		return err
 	case errors.Is(err, errSecret):
 		e.stats.secret.Add(1)
 	case errors.Is(err, errLimit):
 		e.stats.limit.Add(1)
-		e.warn("exit: too many connections, some are refused")
+		e.warn(&e.warned.limit, "exit: too many connections, some are refused")
 		return &relay.Error{Reason: cell.EndResource}
 	case errors.Is(err, policy.ErrPrivate), errors.Is(err, policy.ErrName):
 		e.stats.private.Add(1)
@@ -369,10 +384,10 @@ func (e *Exit) told(err error) error {
 	return &relay.Error{Reason: cell.EndPolicy}
 }
 
-// warn logs, at most once in ten minutes.
-func (e *Exit) warn(message string) {
-	now, last := time.Now().Unix(), e.warned.Load()
-	if now-last >= 0 && now-last < 600 || !e.warned.CompareAndSwap(last, now) {
+// warn logs a message, at most once in ten minutes.
+func (e *Exit) warn(at *atomic.Int64, message string) {
+	now, last := time.Now().Unix(), at.Load()
+	if age := now - last; age >= 0 && age < 600 || !at.CompareAndSwap(last, now) {
 		return
 	}
 	e.cfg.Log.Warn(message)

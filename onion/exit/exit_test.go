@@ -456,6 +456,9 @@ func TestRealSockets(t *testing.T) {
 		ap := netip.MustParseAddrPort(a.String())
 		return cell.Target{Addr: ap.Addr(), Port: ap.Port()}
 	}
+	if s := e.Summary(); !s.IPv4 || !s.TCP.Has(443) || s.TCP.Has(25) {
+		t.Errorf("summary %v", s)
+	}
 	c, err := e.Connect(t.Context(), target(l.Addr()))
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,14 @@ import (
 // Limiter bounds a rate of bytes with a burst, for any number of connections
 // together. Bytes are taken first and paid by waiting afterwards, so a caller
 // need not know how many come. Without a limit a Take costs one atomic load.
+//
+// It is what an Exit limits itself with, and fits any other flow of bytes: the writer
+// of a channel calls Wait with the size of each record.
 type Limiter struct {
+	// Quota, if it is not nil, is told of every byte. That it is used up makes no Take
+	// wait: look at Quota.Left before something new is begun. Set it before use.
+	Quota *Quota
+
 	base  time.Time
 	rate  atomic.Int64  // bytes a second; 0: no limit
 	depth atomic.Int64  // how long the burst takes at the rate, ns
@@ -37,6 +44,9 @@ func (l *Limiter) Set(rate, burst int64) {
 
 // Take takes n bytes and returns how long to wait before taking more.
 func (l *Limiter) Take(n int) time.Duration {
+	if l.Quota != nil {
+		l.Quota.Add(n)
+	}
 	rate := l.rate.Load()
 	if rate == 0 || n <= 0 {
 		return 0

@@ -11,7 +11,7 @@ import (
 func TestLimiterLetsTheBurstAndThenTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLimiter()
-		if w := l.Take(1 << 40); w != 0 {
+		if w := l.Take(1 << 30); w != 0 {
 			t.Errorf("without a limit: %v", w)
 		}
 		l.Set(1000, 500)
@@ -70,6 +70,17 @@ func TestLimiterWaitEnds(t *testing.T) {
 			t.Errorf("waited %v although the limit was taken away", took)
 		}
 	})
+}
+
+func TestLimiterTellsItsQuota(t *testing.T) {
+	l := NewLimiter()
+	l.Quota = NewQuota(1000)
+	l.Take(999)
+	left := l.Quota.Left()
+	l.Set(1<<30, 0)
+	if l.Take(1); !left || l.Quota.Left() || l.Quota.Save().Bytes != 1000 {
+		t.Errorf("left %v, then %+v", left, l.Quota.Save())
+	}
 }
 
 func BenchmarkLimiterWithoutLimit(b *testing.B) {
