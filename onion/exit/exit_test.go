@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -544,4 +545,31 @@ func TestBytesAreLimited(t *testing.T) {
 			t.Errorf("Close did not wake a writer: %v", took)
 		}
 	})
+}
+
+func TestLogsHoldNoDestinations(t *testing.T) {
+	var log strings.Builder
+	e := New(Config{Self: self, Policy: parsed(t, "web"), Dialer: &dials{refused: map[string]time.Duration{"9.9.9.9:80": 0}}, Own: noAddresses,
+		Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), Limits: Limits{BytesPerMonth: 1},
+		Resolver: &names{err: errors.New("no answer about www.example.org")}})
+	ask := func() {
+		for _, target := range []cell.Target{addr("9.9.9.9", 80), addr("9.9.9.9", 22), addr("10.0.0.1", 80), name("www.example.org", 80), name("x.local", 80), node(other, 80)} {
+			if _, err := e.Connect(t.Context(), target); err == nil {
+				t.Errorf("%+v is connected", target)
+			}
+		}
+	}
+	ask()
+	e.quota.Add(1)
+	ask()
+	e.SetLimits(Limits{Burst: 1})
+	ask()
+	if got := strings.Count(log.String(), "\n"); got != 2 {
+		t.Errorf("%d lines, want one of each kind", got)
+	}
+	for _, word := range []string{"9.9.9", "10.0", "example", "local", other.Short()} {
+		if strings.Contains(log.String(), word) {
+			t.Errorf("the log says %q:\n%s", word, log.String())
+		}
+	}
 }

@@ -23,8 +23,8 @@ type Limits struct {
 // DefaultLimits are far from what a household does, and keep one client from
 // using an exit for a flood.
 var DefaultLimits = Limits{
-	Connections: 2048, Rate: 1000, Burst: 8000,
-	PerDestination: 512, DestinationRate: 200, DestinationBurst: 4000,
+	Connections: 2048, Rate: 1000, Burst: 10000,
+	PerDestination: 1024, DestinationRate: 300, DestinationBurst: 6000,
 }
 
 // maxDestinations bounds the addresses that are remembered.

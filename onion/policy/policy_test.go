@@ -407,3 +407,43 @@ func FuzzParseSummary(f *testing.F) {
 		}
 	})
 }
+
+// What the standard library calls local is closed, and an IPv4 address that is closed is
+// closed in every form that embeds it.
+func TestEveryFormOfAClosedAddressIsClosed(t *testing.T) {
+	p := parse(t, "all")
+	rapid.Check(t, func(t *rapid.T) {
+		v4 := netip.AddrFrom4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, "IPv4")))
+		if rapid.Bool().Draw(t, "closed") {
+			r := closedRanges[rapid.IntRange(0, 14).Draw(t, "range")].prefix
+			b, base, bits := v4.As4(), r.Addr().As4(), r.Bits()
+			for i := range b {
+				mask := byte(0xff << max(0, min(8, 8*(i+1)-bits)))
+				b[i] = b[i]&^mask | base[i]&mask
+			}
+			v4 = netip.AddrFrom4(b)
+		}
+		b := v4.As4()
+		forms := [][16]byte{
+			{10: 0xff, 11: 0xff, 12: b[0], b[1], b[2], b[3]},
+			{0: 0, 1: 0x64, 2: 0xff, 3: 0x9b, 12: b[0], b[1], b[2], b[3]},
+			{0: 0x20, 1: 0x02, 2: b[0], b[1], b[2], b[3], 15: 1},
+			{0: 0x20, 1: 0x01, 4: b[0], b[1], b[2], b[3], 12: 0xf7, 13: 0xf7, 14: 0xf7, 15: 0xf7},
+			{0: 0x20, 1: 0x01, 4: 8, 5: 8, 6: 8, 7: 8, 12: ^b[0], 13: ^b[1], 14: ^b[2], 15: ^b[3]},
+			{0: 0x26, 1: 6, 10: 0x5e, 11: 0xfe, 12: b[0], b[1], b[2], b[3]},
+			{0: 0x26, 1: 6, 8: 2, 10: 0x5e, 11: 0xfe, 12: b[0], b[1], b[2], b[3]},
+		}
+		open := p.Allows(cell.TCP, v4, 443) == nil
+		for _, form := range forms {
+			if a := netip.AddrFrom16(form); (p.Allows(cell.TCP, a, 443) == nil) != open {
+				t.Fatalf("%v is open: %v; %v differs", v4, open, a)
+			}
+		}
+		random := netip.AddrFrom16([16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "IPv6")))
+		for _, a := range []netip.Addr{v4, random} {
+			if p.Allows(cell.TCP, a, 443) == nil && (!a.IsGlobalUnicast() || a.IsPrivate()) {
+				t.Fatalf("%v is open", a)
+			}
+		}
+	})
+}
