@@ -160,7 +160,7 @@ func (x *exchange) handleBuckets(now time.Time, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if x.answering || !x.questions.take(now, digestRate, digestBurst, 1) {
+	if !x.questions.take(now, digestRate, digestBurst, 1) {
 		return errTooMuch
 	}
 	_, ours := x.dir.digests(now)

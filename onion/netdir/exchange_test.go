@@ -394,6 +394,36 @@ func TestJournalOverrun(t *testing.T) {
 	}
 }
 
+// News is told to all but the neighbour it came from.
+func TestNewsDoesNotGoBack(t *testing.T) {
+	d := directory(t, 1, 0)
+	book := newBook()
+	from := newExchange(start, d, person(t, 2).NodeID(), book, newQuota(2000))
+	other := newExchange(start, d, person(t, 3).NodeID(), book, newQuota(2000))
+	haves := func(x *exchange) (n int) {
+		for {
+			message, ok := x.next(start, nil)
+			if !ok {
+				return n
+			}
+			if message[0] == kindHave {
+				n++
+			}
+		}
+	}
+	haves(from)
+	haves(other)
+	if added, err := d.AddFrom(start, from.peer, signed(t, person(t, 9), simple(1)), 0); !added || err != nil {
+		t.Fatal(added, err)
+	}
+	if a, b := haves(from), haves(other); a != 0 || b != 1 {
+		t.Errorf("told %d times to whom it came from, %d times to the other", a, b)
+	}
+	if haves(other) != 0 {
+		t.Error("told twice")
+	}
+}
+
 // What a Have says does not depend on who is connected to whom: the same list
 // whoever handed the descriptors on.
 func TestAnswerDoesNotShowNeighbours(t *testing.T) {

@@ -265,6 +265,7 @@ func TestHostileNeighbourIsCutOff(t *testing.T) {
 		{"vouch of another", frame(nil, kindVouch, make([]byte, 64))},
 		{"gone unasked", frame(nil, kindGone, make([]byte, 32))},
 		{"wants without end", slices.Repeat(frame(nil, kindWant, make([]byte, 64*32)), 200)},
+		{"questions without end", slices.Repeat(frame(nil, kindBuckets, make([]byte, 4096)), 20)},
 		{"digests without end", slices.Repeat(frame(nil, kindRoot, make([]byte, 16)), 20)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
