@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"globalnet/agent/control"
 	"globalnet/internal/identity"
 	"globalnet/mesh/dht"
+	"globalnet/mesh/dht/dhttest"
 )
 
 func testIdentity(t *testing.T, n byte) *identity.Identity {
@@ -28,24 +28,6 @@ func testIdentity(t *testing.T, n byte) *identity.Identity {
 		t.Fatal(err)
 	}
 	return id
-}
-
-// deaf is a connection on which nobody answers.
-type deaf struct {
-	once sync.Once
-	stop chan struct{}
-}
-
-func (d *deaf) ReadFromUDPAddrPort([]byte) (int, netip.AddrPort, error) {
-	<-d.stop
-	return 0, netip.AddrPort{}, os.ErrDeadlineExceeded
-}
-
-func (d *deaf) WriteToUDPAddrPort(p []byte, _ netip.AddrPort) (int, error) { return len(p), nil }
-
-func (d *deaf) SetReadDeadline(time.Time) error {
-	d.once.Do(func() { close(d.stop) })
-	return nil
 }
 
 // alone runs a table that reaches nobody, in a bubble of synctest.
@@ -60,7 +42,7 @@ func aloneWith(t *testing.T, mode config.DHT, path string) (h *hashTable, stop f
 	t.Helper()
 	h = newHashTable(testIdentity(t, 1), mode, true, path, slog.New(slog.DiscardHandler))
 	h.listen = func() (dht.PacketConn, func() error, error) {
-		return &deaf{stop: make(chan struct{})}, func() error { return nil }, nil
+		return dhttest.NewDeaf(), func() error { return nil }, nil
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ready := make(chan struct{})

@@ -18,6 +18,7 @@ import (
 	"globalnet/agent/config"
 	"globalnet/agent/control"
 	"globalnet/mesh/dht"
+	"globalnet/mesh/dht/dhttest"
 )
 
 var sample = []kept{
@@ -246,7 +247,7 @@ func TestPortIsTaken(t *testing.T) {
 			if taken {
 				return nil, nil, syscall.EADDRINUSE
 			}
-			return &deaf{stop: make(chan struct{})}, func() error { return nil }, nil
+			return dhttest.NewDeaf(), func() error { return nil }, nil
 		}
 		ready, ended := make(chan struct{}), make(chan error, 1)
 		close(ready)

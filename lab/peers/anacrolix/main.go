@@ -55,6 +55,7 @@ type scenario struct {
 	made     int
 	value    int
 	parallel int
+	bound    time.Duration // of a phase; zero: none
 	versions []int64
 	keys     []ed25519.PrivateKey
 	result   result
@@ -68,7 +69,8 @@ func main() {
 	value := flag.Int("value", 900, "octets, at most 990")
 	parallel := flag.Int("parallel", 8, "")
 	delay := flag.Duration("delay", 5*time.Millisecond, "one way")
-	partition := flag.Bool("partition", false, "cut the network in halves, too: some ten minutes more")
+	partition := flag.Bool("partition", false, "cut the network in halves, too: at most seven minutes more")
+	bound := flag.Duration("bound", 90*time.Second, "for each phase of the partition; what it did not begin by then is not counted")
 	flag.Parse()
 	log.Default.SetHandlers(log.DiscardHandler)
 	s := &scenario{
@@ -85,6 +87,7 @@ func main() {
 		os.Exit(1)
 	}
 	if *partition {
+		s.bound = *bound
 		s.partition()
 	}
 	json.NewEncoder(os.Stdout).Encode(s.result)
@@ -133,7 +136,7 @@ func (s *scenario) partition() {
 	s.result.HealedAfter = -1
 	for {
 		p := s.get("get in the other half after healing", sides[1])
-		if p.OK*100 >= p.Ops*99 {
+		if p.Ops == len(s.keys) && p.OK*100 >= p.Ops*99 {
 			s.result.HealedAfter = time.Since(healed)
 			return
 		}
@@ -217,7 +220,9 @@ func (s *scenario) get(name string, from []*node) phase {
 	})
 }
 
-// phase runs one operation a record, parallel at a time, each from a random node.
+// phase runs one operation a record, parallel at a time, each from a random node. A
+// lookup into a cut network waits for each node of the other half that is in the
+// table, and for each that those name: so a phase has a bound.
 func (s *scenario) phase(name string, from []*node, do func(context.Context, *node, int) (ok, stale bool, requests int)) phase {
 	p := phase{Name: name, Ops: len(s.keys)}
 	sent := s.net.sent.Load()
@@ -225,8 +230,14 @@ func (s *scenario) phase(name string, from []*node, do func(context.Context, *no
 	var times []time.Duration
 	var group sync.WaitGroup
 	slots := make(chan struct{}, s.parallel)
+	begun := time.Now()
 	for i := range s.keys {
 		slots <- struct{}{}
+		if s.bound > 0 && time.Since(begun) > s.bound {
+			p.Ops = i
+			<-slots
+			break
+		}
 		n := from[rand.IntN(len(from))]
 		group.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -241,12 +252,13 @@ func (s *scenario) phase(name string, from []*node, do func(context.Context, *no
 			if stale {
 				p.Stale++
 			}
-			p.Requests += float64(requests) / float64(p.Ops)
+			p.Requests += float64(requests)
 			mu.Unlock()
 			<-slots
 		})
 	}
 	group.Wait()
+	p.Requests /= float64(p.Ops)
 	slices.Sort(times)
 	p.P50, p.P95 = times[len(times)/2], times[len(times)*95/100]
 	p.Datagrams = float64(s.net.sent.Load()-sent) / float64(p.Ops)

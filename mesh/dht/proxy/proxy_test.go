@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"globalnet/mesh/dht"
+	"globalnet/mesh/dht/dhttest"
 	"globalnet/mesh/dht/wire"
 )
 
@@ -320,24 +321,6 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// deaf is a connection on which nobody answers.
-type deaf struct {
-	once sync.Once
-	stop chan struct{}
-}
-
-func (d *deaf) ReadFromUDPAddrPort([]byte) (int, netip.AddrPort, error) {
-	<-d.stop
-	return 0, netip.AddrPort{}, os.ErrDeadlineExceeded
-}
-
-func (d *deaf) WriteToUDPAddrPort(p []byte, _ netip.AddrPort) (int, error) { return len(p), nil }
-
-func (d *deaf) SetReadDeadline(time.Time) error {
-	d.once.Do(func() { close(d.stop) })
-	return nil
-}
-
 // A record that was signed elsewhere goes through a proxy into a real table, and comes
 // back; the proxy does not take it for a publication of its own.
 func TestRealTable(t *testing.T) {
@@ -347,7 +330,7 @@ func TestRealTable(t *testing.T) {
 		}, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
-		running.Go(func() { node.Run(ctx, &deaf{stop: make(chan struct{})}) })
+		running.Go(func() { node.Run(ctx, dhttest.NewDeaf()) })
 		defer running.Wait()
 		defer cancel()
 		table := Limited(node, Limits{})
