@@ -139,3 +139,21 @@ func TestVouchesOfStrangersAreBounded(t *testing.T) {
 		t.Errorf("%d nodes", n)
 	}
 }
+
+// However many exits lie on the way to the guard, the one that does not is found.
+func TestExitsOnTheFirstSegment(t *testing.T) {
+	links := [][2]int{{21, 1}, {22, 21}}
+	opts := map[int][]option{22: {exits, speed(1)}}
+	for n := 2; n <= 20; n++ { // a line from 1 to the guard 20
+		links = append(links, [2]int{n, n - 1})
+		opts[n] = []option{exits, speed(1 << 30)}
+	}
+	opts[20] = nil
+	w := town([]int{1}, links, opts)
+	for range 20 {
+		path, relaxed := w.must(t, Need{Hops: 3, Fixed: []identity.NodeID{id(20)}, Target: site})
+		if path[1] != id(21) || path[2] != id(22) || len(relaxed) > 0 {
+			t.Fatalf("path %v, relaxed %v", path, relaxed)
+		}
+	}
+}

@@ -53,8 +53,24 @@ func TestWeights(t *testing.T) {
 
 func TestDrawsFollowWeights(t *testing.T) {
 	w := newWorld(relays(1, 30), relays(31, 40, exits, speed(3<<20)), relays(41, 50, exits, speed(1<<20)))
-	if got := w.share(t, 2000, from(31, 40)); got < 0.70 || got > 0.80 {
+	if got := w.share(t, 1000, from(31, 40)); got < 0.70 || got > 0.80 {
 		t.Errorf("relays thrice as fast are %.2f of the exits, want 0.75", got)
+	}
+}
+
+// Exits serve as middles with what they have above a third of the weight.
+func TestExitsAsMiddles(t *testing.T) {
+	for others, want := range map[int]float64{50: 0, 40: 0, 20: 0.25, 5: 0.73} {
+		w := newWorld(relays(1, 20, exits), relays(101, 100+others))
+		hits := 0
+		for range 1000 {
+			if path, _ := w.must(t, Need{Hops: 2}); from(1, 20)(path[1]) {
+				hits++
+			}
+		}
+		if got := float64(hits) / 1000; math.Abs(got-want) > 0.05 {
+			t.Errorf("beside %d others, 20 exits are %.2f of the middles, want %.2f", others, got, want)
+		}
 	}
 }
 
@@ -80,7 +96,7 @@ func TestSybilsBehindOneVoucher(t *testing.T) {
 	} {
 		w := newWorld(honest(), list)
 		// 1/5, and the 40 honest relays do not all fall out of the draw.
-		if got := w.share(t, 2000, from(1001, 1600)); got > 0.24 || got == 0 {
+		if got := w.share(t, 1000, from(1001, 1600)); got > 0.24 || got == 0 {
 			t.Errorf("%s: Sybils are %.2f of the exits, want at most 0.2", name, got)
 		}
 	}
@@ -91,7 +107,7 @@ func TestSybilsBehindOneVoucher(t *testing.T) {
 		}
 		return []int{n - 1}
 	}, known(day))
-	if got := newWorld(honest(), chain).share(t, 2000, from(1001, 1500)); got > 0.24 {
+	if got := newWorld(honest(), chain).share(t, 1000, from(1001, 1500)); got > 0.24 {
 		t.Errorf("a chain of Sybils is %.2f of the exits", got)
 	}
 }
@@ -105,7 +121,7 @@ func TestFewVouchers(t *testing.T) {
 		}
 		list = append(list, relays(101, 200, exits, known(day), vouched(2000))...)
 		list = append(list, relays(301, 340, known(day), vouched(2000))...)
-		got := newWorld(list).share(t, 2000, from(101, 200))
+		got := newWorld(list).share(t, 1000, from(101, 200))
 		if got > want+0.05 || got < want-0.05 {
 			t.Errorf("%d vouchers: the largest has %.2f of the exits, want %.2f", vouchers, got, want)
 		}
