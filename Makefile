@@ -11,12 +11,12 @@ COLD     := github.com/... net/http/... net/url mime/... encoding/json encoding/
 	vendor/golang.org/x/net/... vendor/golang.org/x/text/...
 FUZZTIME ?= 1m
 PKG      ?= ./...
-TARGETS  := mips mipsle arm5 arm6 arm7 arm64 amd64 386
+TARGETS  ?= mips mipsle arm5 arm6 arm7 arm64 amd64 386
 
 export GOFLAGS ?= -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz lab interop cover bench compare build-all sizes vm-test check clean \
+.PHONY: help build run test race lint fuzz lab interop cover bench compare build-all sizes packages repro vm-test check clean \
 	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
 
 help: ## list the targets
@@ -92,6 +92,12 @@ $(TARGETS:%=dist/globalnet-%):
 
 sizes: ## print the size of each router binary against its budget (after build-all)
 	$(GO) run ./internal/sizes $(TARGETS:%=dist/globalnet-%)
+
+packages: build-all ## build .ipk and .apk for all architectures (APK_SIGN_KEY, USIGN_KEY: files to sign with)
+	$(GO) run ./cmd/packages -o dist/packages -binaries dist $(if $(ARCH),-arch $(ARCH)) $(if $(RELEASE),-version $(RELEASE))
+
+repro: ## build packages of this commit twice, in different folders and caches, and compare (ARCH=..., TARGETS=...)
+	internal/repro.sh "$(ARCH)" "$(TARGETS)"
 
 vm-test: ## test kernel WireGuard and simulated Wi-Fi in a virtual machine (docs/lab-vm.md)
 	LAB_VM=1 $(GO) test -tags $(TAGS) -count 1 -timeout 40m -v ./lab/vm

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"globalnet/board"
+	"globalnet/openwrt/pack"
+)
+
+// packBudget is the largest package for a router with 16 MB of flash.
+const packBudget = 4_200_000
+
+const (
+	project     = "globalnet"
+	description = `A network of routers that nobody owns
+It finds neighbouring routers, encrypts every link, routes between them and carries
+anonymous traffic. Links are fast with kmod-wireguard, and work with kmod-tun.`
+)
+
+func packageVersion(describe string, when time.Time) (string, error) {
+	return pack.Version(describe, when)
+}
+
+// built is one architecture's part of the output.
+type built struct {
+	arch     board.Arch
+	ipk, apk int
+}
+
+func (o *options) build(stdout io.Writer) error {
+	files, err := readTree(filepath.Join(o.feed, "files"))
+	if err != nil {
+		return fmt.Errorf("reading the feed: %w", err)
+	}
+	all := make([]built, len(o.arches))
+	errs := make([]error, len(o.arches))
+	// Compressing is most of the work, and each architecture needs 60 MB for it.
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for i, a := range o.arches {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			all[i], errs[i] = o.buildArch(a, files)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := o.keys.publish(o.out); err != nil {
+		return err
+	}
+	if err := o.billsOfMaterials(); err != nil {
+		return err
+	}
+	if err := o.checksums(); err != nil {
+		return err
+	}
+	return o.report(all, stdout)
+}
+
+// pkg returns the package of one architecture.
+func (o *options) pkg(a board.Arch, files []pack.File) (pack.Package, error) {
+	binary, err := os.ReadFile(filepath.Join(o.binaries, project+"-"+a.Binary))
+	if err != nil {
+		return pack.Package{}, fmt.Errorf("%s: %w; `make build-all` makes it", a.Name, err)
+	}
+	if err := checkMachine(binary, a); err != nil {
+		return pack.Package{}, err
+	}
+	script := func(name string) string {
+		text, readErr := os.ReadFile(filepath.Join(o.feed, "scripts", name))
+		err = errors.Join(err, readErr)
+		return string(text)
+	}
+	p := pack.Package{
+		Name: project, Version: o.version, Arch: a.Name, Section: "net", License: "Apache-2.0",
+		Description: description, Time: o.time,
+		Files: slices.Concat(files, []pack.File{
+			{Path: "usr/sbin/globalnet", Mode: 0o755, Content: binary},
+			{Path: "usr/bin/gn", Link: "../sbin/globalnet"},
+		}),
+		ConfFiles:    []string{"/etc/config/globalnet"},
+		AfterInstall: script("after-install.sh"),
+		BeforeRemove: script("before-remove.sh"),
+	}
+	return p, err
+}
+
+func (o *options) buildArch(a board.Arch, files []pack.File) (built, error) {
+	p, err := o.pkg(a, files)
+	if err != nil {
+		return built{}, err
+	}
+	ipk, err := p.IPK()
+	if err != nil {
+		return built{}, err
+	}
+	apk, err := p.APK(o.keys.apk)
+	if err != nil {
+		return built{}, err
+	}
+	packages, compressed, err := pack.OpkgIndex([]pack.Entry{{Package: p, Bytes: ipk}})
+	if err != nil {
+		return built{}, err
+	}
+	index, err := pack.APKIndex(project+" "+o.version, []pack.Entry{{Package: p, Bytes: apk}}, o.keys.apk)
+	if err != nil {
+		return built{}, err
+	}
+	out := map[string][]byte{
+		p.IPKName(): ipk, p.APKName(): apk, "Packages": packages, "Packages.gz": compressed, "packages.adb": index,
+	}
+	if o.keys.usign != nil {
+		out["Packages.sig"] = o.keys.usign.Sign(packages)
+	}
+	dir := filepath.Join(o.out, a.Name)
+	// What an earlier version left would be in the checksums, and in no index.
+	if err := os.RemoveAll(dir); err != nil {
+		return built{}, err
+	}
+	return built{a, len(ipk), len(apk)}, writeAll(dir, out)
+}
+
+func writeAll(dir string, files map[string][]byte) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readTree returns the files below dir. Only whether a file is a program is taken
+// from its mode: the rest depends on who cloned the repository.
+func readTree(dir string) ([]pack.File, error) {
+	var files []pack.File
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		f := pack.File{Path: filepath.ToSlash(name), Mode: 0o644, Content: text}
+		switch {
+		case info.Mode()&0o111 != 0:
+			f.Mode = 0o755
+		case strings.HasPrefix(f.Path, "etc/config/"):
+			f.Mode = 0o600 // it may hold a passphrase
+		}
+		files = append(files, f)
+		return nil
+	})
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("no files in %s", dir)
+	}
+	return files, err
+}
+
+// report prints the sizes, and fails above the budget. x86 machines have disks.
+func (o *options) report(all []built, stdout io.Writer) error {
+	var over []error
+	fmt.Fprintf(stdout, "%-28s %10s %10s   of %d\n", o.version, ".ipk", ".apk", packBudget)
+	for _, b := range all {
+		fmt.Fprintf(stdout, "%-28s %10d %10d\n", b.arch.Name, b.ipk, b.apk)
+		onDisk := b.arch.GOARCH == "amd64" || b.arch.GOARCH == "386"
+		if largest := max(b.ipk, b.apk); largest > packBudget && !onDisk {
+			over = append(over, fmt.Errorf("the package for %s has %d bytes, %d over its budget", b.arch.Name, largest, largest-packBudget))
+		}
+	}
+	o.keys.report(stdout)
+	return errors.Join(over...)
+}
