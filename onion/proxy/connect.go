@@ -10,6 +10,7 @@ import (
 
 	"globalnet/onion/cell"
 	"globalnet/onion/client"
+	"globalnet/onion/path"
 	"globalnet/onion/stream"
 )
 
@@ -199,7 +200,9 @@ func reasonOf(err error) cell.EndReason {
 		return cell.EndDone
 	case errors.Is(err, context.DeadlineExceeded):
 		return cell.EndTimeout
-	case errors.Is(err, stream.ErrTooMany):
+	case errors.Is(err, path.ErrNoExit):
+		return cell.EndPolicy
+	case errors.Is(err, stream.ErrTooMany), errors.Is(err, client.ErrFull):
 		return cell.EndResource
 	}
 	return cell.EndCircuit

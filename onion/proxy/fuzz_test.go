@@ -132,6 +132,8 @@ func FuzzHTTP(f *testing.F) {
 func FuzzDatagram(f *testing.F) {
 	f.Add(datagram(cell.Target{Name: "site.test", Port: 53}, "x"))
 	f.Add(datagram(cell.Target{Addr: netip.MustParseAddr("2001:db8::1"), Port: 53}, ""))
+	f.Add([]byte("\x00\x00\x00\x03\x04a..b\x00\x35"))
+	f.Add([]byte("\x00\x00\x00\x03\x09a.......\x00\x35"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		target, data, ok := parseDatagram(b)
 		if !ok {

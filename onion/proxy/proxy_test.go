@@ -7,13 +7,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"globalnet/onion/cell"
 	"globalnet/onion/client"
+	"globalnet/onion/path"
 	"globalnet/onion/stream"
 )
 
@@ -32,6 +32,7 @@ func TestTargets(t *testing.T) {
 		{"socks5 v6", socks5To(cell.Target{Addr: v6, Port: 7}), "\x05\x00", cell.Target{Addr: v6, Port: 7}},
 		{"socks5 mapped v4", "\x05\x01\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xcb\x00\x71\x05\x00\x07", "\x05\x00", cell.Target{Addr: v4, Port: 7}},
 		{"socks5 address as name", socks5To(cell.Target{Name: "203.0.113.5", Port: 7}), "\x05\x00", cell.Target{Addr: v4, Port: 7}},
+		{"socks5 address with a dot behind", socks5To(cell.Target{Name: "203.0.113.5.", Port: 7}), "\x05\x00", cell.Target{Addr: v4, Port: 7}},
 		{"socks5 zone", socks5To(cell.Target{Name: "abc.gnet.alt", Port: 7}), "\x05\x00", cell.Target{Name: "abc.gnet.alt", Port: 7}},
 		{"socks4", "\x04\x01\x00\x07\xcb\x00\x71\x05me\x00", "", cell.Target{Addr: v4, Port: 7}},
 		{"socks4a", "\x04\x01\x00\x07\x00\x00\x00\x01\x00Site.test\x00", "", cell.Target{Name: "site.test", Port: 7}},
@@ -185,6 +186,8 @@ func TestReasonOf(t *testing.T) {
 		{fmt.Errorf("x: %w", context.DeadlineExceeded), cell.EndTimeout},
 		{fmt.Errorf("x: %w", stream.ErrTooMany), cell.EndResource},
 		{&stream.EndError{Reason: cell.EndPolicy}, cell.EndPolicy},
+		{fmt.Errorf("x: %w", path.ErrNoExit), cell.EndPolicy},
+		{fmt.Errorf("x: %w", client.ErrFull), cell.EndResource},
 		{errors.New("no relays known"), cell.EndCircuit},
 	} {
 		if got := reasonOf(tt.err); got != tt.want {
@@ -294,6 +297,7 @@ func TestInvalidRequests(t *testing.T) {
 		{"bind", "\x05\x01\x00\x05\x02\x00\x01\x01\x02\x03\x04\x00\x07", "\x05\x00\x05\x07"},
 		{"address type", "\x05\x01\x00\x05\x01\x00\x02\x01\x02\x03\x04\x00\x07", "\x05\x00\x05\x08"},
 		{"space in a name", "\x05\x01\x00" + socks5To(cell.Target{Name: "a b", Port: 7}), "\x05\x00" + failed},
+		{"empty label", "\x05\x01\x00" + socks5To(cell.Target{Name: "a..b", Port: 7}), "\x05\x00" + failed},
 		{"empty name", "\x05\x01\x00\x05\x01\x00\x03\x00\x00\x07", "\x05\x00" + failed},
 		{"port 0", "\x05\x01\x00" + socks5To(cell.Target{Name: "a"}), "\x05\x00" + failed},
 		{"names of a name", "\x05\x01\x00\x05\xf1\x00\x03\x01a\x00\x00", "\x05\x00" + failed},
@@ -529,5 +533,3 @@ func TestLogsNothingOfClients(t *testing.T) {
 		t.Errorf("logged %q", got)
 	}
 }
-
-func required() bool { return os.Getenv("LAB") == "required" }

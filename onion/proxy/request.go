@@ -140,11 +140,11 @@ func hashCredentials(user, password string) [32]byte {
 
 // namedTarget makes host a target: an address, or a name as everybody would write it.
 func namedTarget(host string, port uint16) (cell.Target, error) {
-	if a, err := netip.ParseAddr(host); err == nil {
+	name := strings.TrimSuffix(strings.ToLower(host), ".")
+	if a, err := netip.ParseAddr(name); err == nil {
 		return addrTarget(a, port)
 	}
-	name := strings.TrimSuffix(strings.ToLower(host), ".")
-	if !cell.ValidName(name) || strings.ContainsAny(name, ":/@[]") {
+	if !cell.ValidName(name) || strings.ContainsAny(name, ":/@[]") || strings.Contains("."+name+".", "..") {
 		return cell.Target{}, errTarget
 	}
 	return cell.Target{Name: name, Port: port}, nil
