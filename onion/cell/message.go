@@ -48,8 +48,8 @@ func (c MessageCommand) Crosses() bool {
 	return c == MsgExtend || c == MsgDatagram || c == MsgIntroduce1 || c == MsgIntroduce2
 }
 
-// perCircuit reports whether a message belongs to the circuit, not to a stream.
-func (c MessageCommand) perCircuit() bool {
+// PerCircuit reports whether a message belongs to the circuit, not to a stream.
+func (c MessageCommand) PerCircuit() bool {
 	return c == MsgCredit || c >= MsgExtend
 }
 
@@ -139,7 +139,7 @@ func parseMessageHeader(b []byte) (m Message, total int, err error) {
 		return m, 0, fmt.Errorf("%w: unknown command %d", ErrMessage, m.Command)
 	case size > MaxMessage:
 		return m, 0, fmt.Errorf("%w: %d bytes", ErrMessage, size)
-	case m.Command.perCircuit() != (m.Stream == 0):
+	case m.Command.PerCircuit() != (m.Stream == 0):
 		return m, 0, fmt.Errorf("%w: command %d on stream %d", ErrMessage, m.Command, m.Stream)
 	}
 	return m, MessageHeader + size, nil

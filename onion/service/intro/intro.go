@@ -9,7 +9,6 @@ package intro
 
 import (
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -105,7 +104,7 @@ func parseParams(b []byte) (p params, err error) {
 // context is what client and service agree on before the handshake: the service in
 // its period, and the introduction point.
 func context(c key.Credential, auth identity.NodeID) [32]byte {
-	return hash(contextLabel, c[:], auth[:])
+	return key.Hash(contextLabel, c[:], auth[:])
 }
 
 // markKey is what marks are made with: who knows the service has context, authorised
@@ -114,7 +113,7 @@ func markKey(context [32]byte, c desc.Cookie) [32]byte {
 	if c == (desc.Cookie{}) {
 		return context
 	}
-	return hash(priorityLabel, context[:], c[:])
+	return key.Hash(priorityLabel, context[:], c[:])
 }
 
 // marked is what a mark covers: ephemeral key (32) ‖ effort (4) ‖ seed (4) ‖ nonce (8).
@@ -124,24 +123,13 @@ func marked(x [32]byte, s pow.Solution) []byte {
 }
 
 // mark lets the service drop what strangers send before it does anything that costs.
-func mark(k [32]byte, marked []byte) (m [16]byte) {
-	h, err := blake2s.New128(k[:])
-	if err != nil {
-		panic(err) // only for keys of a wrong size
-	}
-	h.Write(marked)
-	h.Sum(m[:0])
-	return m
+// Half of the key and all that is marked are one block of BLAKE2s, whose length is
+// fixed, so a key in front is enough.
+func mark(k [32]byte, marked []byte) [16]byte {
+	var block [blake2s.BlockSize]byte
+	copy(block[copy(block[:], k[:16]):], marked)
+	sum := blake2s.Sum256(block[:])
+	return [16]byte(sum[:])
 }
 
 func sameMark(a, b [16]byte) bool { return hmac.Equal(a[:], b[:]) }
-
-func hash(purpose string, parts ...[]byte) [32]byte {
-	h := sha256.New()
-	h.Write([]byte{byte(len(purpose))})
-	h.Write([]byte(purpose))
-	for _, p := range parts {
-		h.Write(p)
-	}
-	return [32]byte(h.Sum(nil))
-}

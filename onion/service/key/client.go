@@ -29,7 +29,7 @@ var (
 )
 
 func (c ClientPublic) sum() []byte {
-	sum := label(clientLabel, c[:])
+	sum := Hash(clientLabel, c[:])
 	return sum[:clientSum]
 }
 

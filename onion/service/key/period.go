@@ -39,7 +39,7 @@ type Place struct {
 
 // offset makes the periods of services begin at different times of the day.
 func offset(service identity.NodeID) int64 {
-	sum := label(offsetLabel, service[:])
+	sum := Hash(offsetLabel, service[:])
 	return int64(binary.BigEndian.Uint64(sum[:]) % uint64(Length/time.Second))
 }
 
@@ -100,11 +100,12 @@ type Credential [32]byte
 
 // CredentialFor returns the credential of a service in a period.
 func CredentialFor(service identity.NodeID, period uint64) Credential {
-	return label(credentialLabel, binary.BigEndian.AppendUint64(service[:], period))
+	return Hash(credentialLabel, binary.BigEndian.AppendUint64(service[:], period))
 }
 
-// label hashes for one purpose.
-func label(purpose string, parts ...[]byte) [32]byte {
+// Hash returns SHA-256 of parts, whose lengths are fixed, for one purpose: length of
+// the purpose (1) ‖ purpose ‖ parts.
+func Hash(purpose string, parts ...[]byte) [32]byte {
 	h := sha256.New()
 	h.Write([]byte{byte(len(purpose))})
 	h.Write([]byte(purpose))
@@ -117,6 +118,6 @@ func label(purpose string, parts ...[]byte) [32]byte {
 // Instance names one machine of a service to the others and to clients. It stays the
 // same over restarts, and says nothing of the node to who lacks its private key.
 func Instance(node *identity.Identity, service identity.NodeID) [8]byte {
-	sum := label(instanceLabel, node.Seed(), service[:])
+	sum := Hash(instanceLabel, node.Seed(), service[:])
 	return [8]byte(sum[:8])
 }
