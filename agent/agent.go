@@ -234,12 +234,7 @@ func (a *Agent) Status(ctx context.Context) (mesh.Status, error) {
 	if err != nil || a.dht == nil {
 		return s, err
 	}
-	select {
-	case <-a.node.Ready():
-	default:
-		return s, nil // the table does not run yet
-	}
-	if a.dht.stopped() != "" {
+	if !a.dht.begun() {
 		return s, nil
 	}
 	more, err := a.dht.node.Counters(ctx)

@@ -29,6 +29,8 @@ type hashTable struct {
 	shelf  *shelf
 	listen func() (dht.PacketConn, func() error, error) // and what closes it
 
+	tried chan struct{} // closed when our port was opened, or could not be
+
 	mu      sync.Mutex
 	problem string // why the table does not run; "" if it does
 }
@@ -58,7 +60,7 @@ func newHashTable(id *identity.Identity, mode config.DHT, small bool, path strin
 	}
 	h := &hashTable{
 		id: id, mode: mode, log: log, node: dht.NewNode(cfg, log),
-		superseded: make(chan dht.Key, 2*maxPublished), shelf: newShelf(id, path, log),
+		superseded: make(chan dht.Key, 2*maxPublished), shelf: newShelf(id, path, log), tried: make(chan struct{}),
 	}
 	h.listen = h.listenUDP
 	h.shelf.load()
@@ -109,12 +111,14 @@ func (h *hashTable) listenUDP() (dht.PacketConn, func() error, error) {
 // bind opens our port. While it cannot, it says why, and tries ever more rarely: the
 // mesh works without the table. It returns nil if ctx ends.
 func (h *hashTable) bind(ctx context.Context) (dht.PacketConn, func() error) {
+	tried := sync.OnceFunc(func() { close(h.tried) })
 	for wait := firstBind; ; wait = min(2*wait, lastBind) {
 		conn, closeConn, err := h.listen()
 		if err == nil {
 			if h.setProblem("") != "" {
 				h.log.Info("the hash table runs now")
 			}
+			tried()
 			return conn, closeConn
 		}
 		problem := fmt.Sprintf("UDP port %d of our mesh address cannot be opened: %v", dht.Port, err)
@@ -122,6 +126,7 @@ func (h *hashTable) bind(ctx context.Context) (dht.PacketConn, func() error) {
 			h.log.Warn("the hash table does not run, the agent goes on trying: end the program that has its port",
 				"port", dht.Port, "err", err)
 		}
+		tried()
 		select {
 		case <-ctx.Done():
 			return nil, nil
@@ -138,7 +143,17 @@ func (h *hashTable) setProblem(problem string) (before string) {
 	return before
 }
 
-// stopped says why the table does not run; "" if it does.
+// begun tells whether the table runs; if it does not yet, that is no problem.
+func (h *hashTable) begun() bool {
+	select {
+	case <-h.tried:
+		return h.stopped() == ""
+	default:
+		return false
+	}
+}
+
+// stopped says why the table does not run; "" if it does, or will soon.
 func (h *hashTable) stopped() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -241,10 +243,12 @@ func TestPortIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		h := newHashTable(testIdentity(t, 1), config.DHTFull, true, "", slog.New(slog.NewTextHandler(&log, nil)))
-		taken, attempts := true, 0
+		var taken atomic.Bool
+		taken.Store(true)
+		var attempts atomic.Int32
 		h.listen = func() (dht.PacketConn, func() error, error) {
-			attempts++
-			if taken {
+			attempts.Add(1)
+			if taken.Load() {
 				return nil, nil, syscall.EADDRINUSE
 			}
 			return dhttest.NewDeaf(), func() error { return nil }, nil
@@ -252,9 +256,15 @@ func TestPortIsTaken(t *testing.T) {
 		ready, ended := make(chan struct{}), make(chan error, 1)
 		close(ready)
 		go func() { ended <- h.run(t.Context(), ready) }()
+		waiting, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if _, err := h.Put(waiting, "x", nil); waiting.Err() != nil || err == nil {
+			t.Errorf("asked before the first attempt: %v", err)
+		}
 		time.Sleep(10 * time.Minute)
-		if attempts < 10 || attempts > 20 {
-			t.Errorf("%d attempts in ten minutes", attempts)
+		synctest.Wait()
+		if n := attempts.Load(); n < 10 || n > 20 {
+			t.Errorf("%d attempts in ten minutes", n)
 		}
 		if n := strings.Count(log.String(), "end the program"); n != 1 {
 			t.Errorf("it was said %d times:\n%s", n, &log)
@@ -273,7 +283,7 @@ func TestPortIsTaken(t *testing.T) {
 		if _, err := h.List(t.Context()); err != nil {
 			t.Error(err)
 		}
-		taken = false
+		taken.Store(false)
 		time.Sleep(lastBind + time.Second)
 		synctest.Wait()
 		if s, err := h.Status(t.Context()); err != nil || s.Problem != "" || s.Published != 1 {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -18,8 +19,13 @@ func refused(format string, args ...any) error {
 	return &control.Error{Code: control.BadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
-// running returns an error while the table does not run.
-func (h *hashTable) running() error {
+// running waits until the table begins, and returns an error while it cannot.
+func (h *hashTable) running(ctx context.Context) error {
+	select {
+	case <-h.tried:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	problem := h.stopped()
 	if problem == "" {
 		return nil
@@ -32,7 +38,8 @@ func (h *hashTable) running() error {
 
 // Status returns what our node of the table knows about itself.
 func (h *hashTable) Status(ctx context.Context) (control.DHTStatus, error) {
-	if problem := h.stopped(); problem != "" {
+	if h.running(ctx) != nil {
+		problem := cmp.Or(h.stopped(), "it is starting")
 		key := dht.NodeKey(h.id.NodeID().Address())
 		return control.DHTStatus{Mode: string(h.mode), Key: hex.EncodeToString(key[:]), Problem: problem}, nil
 	}
@@ -58,7 +65,7 @@ func (h *hashTable) Get(ctx context.Context, node identity.NodeID, name string) 
 	if err != nil {
 		return control.DHTRecord{}, refused("%v", err)
 	}
-	if err := h.running(); err != nil {
+	if err := h.running(ctx); err != nil {
 		return control.DHTRecord{}, err
 	}
 	done, err := h.node.Get(ctx, typ, key)
@@ -129,7 +136,7 @@ func checkName(name string) error {
 }
 
 func (h *hashTable) store(ctx context.Context, p *published) (control.DHTStored, error) {
-	if err := h.running(); err != nil {
+	if err := h.running(ctx); err != nil {
 		return control.DHTStored{}, err
 	}
 	if !h.shelf.put(p) {
@@ -156,7 +163,7 @@ func (h *hashTable) store(ctx context.Context, p *published) (control.DHTStored,
 // List returns what is published by names.
 func (h *hashTable) List(ctx context.Context) ([]control.DHTPublished, error) {
 	rounds := make(map[dht.Key]dht.Published)
-	if h.stopped() == "" {
+	if h.begun() {
 		list, err := h.node.Publications(ctx)
 		if err != nil {
 			return nil, err
@@ -190,7 +197,7 @@ func (h *hashTable) Lookup(ctx context.Context, target string) (control.DHTLooku
 		}
 		key = dht.NodeKey(node.Address())
 	}
-	if err := h.running(); err != nil {
+	if err := h.running(ctx); err != nil {
 		return control.DHTLookup{}, err
 	}
 	done, err := h.node.Lookup(ctx, key)
