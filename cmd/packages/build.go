@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +36,7 @@ type built struct {
 }
 
 func (o *options) build(stdout io.Writer) error {
-	files, err := readTree(filepath.Join(o.feed, "files"))
+	files, err := pack.ReadTree(filepath.Join(o.feed, "files"))
 	if err != nil {
 		return fmt.Errorf("reading the feed: %w", err)
 	}
@@ -143,42 +141,6 @@ func writeAll(dir string, files map[string][]byte) error {
 		}
 	}
 	return nil
-}
-
-// readTree returns the files below dir. Only whether a file is a program is taken
-// from its mode: the rest depends on who cloned the repository.
-func readTree(dir string) ([]pack.File, error) {
-	var files []pack.File
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		f := pack.File{Path: filepath.ToSlash(name), Mode: 0o644, Content: text}
-		switch {
-		case info.Mode()&0o111 != 0:
-			f.Mode = 0o755
-		case strings.HasPrefix(f.Path, "etc/config/"):
-			f.Mode = 0o600 // it may hold a passphrase
-		}
-		files = append(files, f)
-		return nil
-	})
-	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("no files in %s", dir)
-	}
-	return files, err
 }
 
 // report prints the sizes, and fails above the budget. x86 machines have disks.
