@@ -457,6 +457,16 @@ func TestBytewise(t *testing.T) {
 	}
 }
 
+// Browsers open connections that they may not need.
+func TestUnusedConnection(t *testing.T) {
+	s, addr := newWorld(t).serve(Config{})
+	connectTo(t, addr).Close()
+	within(t, "it to end", func() bool { return s.Stats().Left == 1 && s.Stats().Open == 0 })
+	if got := s.Stats().Invalid; got != 0 {
+		t.Errorf("%d invalid requests", got)
+	}
+}
+
 func TestServeEndsWithItsListener(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

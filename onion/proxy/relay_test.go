@@ -246,3 +246,35 @@ func TestManyAtOnce(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 }
+
+// BenchmarkConnect is a connection from its beginning to the first byte of an echo.
+func BenchmarkConnect(b *testing.B) {
+	w := newWorld(b)
+	w.server(7, echo)
+	_, addr := w.serve(Config{})
+	var answered time.Duration
+	for b.Loop() {
+		conn := connectTo(b, addr)
+		begin := time.Now()
+		exchange(b, conn, "\x05\x01\x00", "\x05\x00")
+		exchange(b, conn, socks5To(cell.Target{Name: "site.test", Port: 7}), granted)
+		answered += time.Since(begin)
+		exchange(b, conn, "x", "x")
+		conn.Close()
+	}
+	b.ReportMetric(float64(answered.Microseconds())/float64(b.N), "µs/answer")
+}
+
+func BenchmarkBytes(b *testing.B) {
+	w := newWorld(b)
+	w.server(7, func(conn *net.TCPConn) { io.Copy(io.Discard, conn) })
+	_, addr := w.serve(Config{})
+	conn := tunnel(b, addr, 7)
+	p := make([]byte, 64<<10)
+	b.SetBytes(int64(len(p)))
+	for b.Loop() {
+		if _, err := conn.Write(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -34,7 +34,7 @@ type Stats struct {
 	Full      uint64 // refused: too many
 	Invalid   uint64 // ended without a valid request
 	Loops     uint64 // requests for the proxy itself
-	Left      uint64 // clients that left before an answer
+	Left      uint64 // clients that left before they had asked or had an answer
 	Questions uint64 // for names and addresses
 
 	Streams        uint64          // begun for connections

@@ -100,7 +100,7 @@ func TestChromium(t *testing.T) {
 	for _, scheme := range []string{"socks5", "http"} {
 		for _, url := range []string{"http://site.test/a", "https://site.test/a"} {
 			before := s.Stats()
-			got := tool(t, []string{"HOME=" + t.TempDir()}, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+			got := tool(t, []string{"HOME=" + t.TempDir()}, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
 				"--ignore-certificate-errors", "--user-data-dir="+t.TempDir(), "--proxy-server="+scheme+"://"+addr, "--dump-dom", url)
 			if !strings.Contains(got, "GET /a at site.test, 0 bytes") {
 				t.Errorf("%s by %s: %q", url, scheme, got)

@@ -121,6 +121,47 @@ func TestDatagrams(t *testing.T) {
 	within(t, "the association to end with its connection", func() bool { return s.Stats().Associations == 0 && s.Stats().Open == 0 })
 }
 
+// The socket is where the client is: it has the family of the connection.
+func TestAssociationOverIPv6(t *testing.T) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
+	}
+	w := newWorld(t)
+	w.udpServer(53)
+	_, addr := w.serveOn(Config{}, l)
+	conn := connectTo(t, addr)
+	exchange(t, conn, "\x05\x01\x00", "\x05\x00")
+	exchange(t, conn, "\x05\x03\x00\x04"+string(make([]byte, 18)), "\x05\x00\x00\x04"+string(netip.IPv6Loopback().AsSlice()))
+	b := make([]byte, 2)
+	if _, err := io.ReadFull(conn, b); err != nil {
+		t.Fatal(err)
+	}
+	pc, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv6loopback, Port: int(b[0])<<8 | int(b[1])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	silent(t, pc, cell.Target{Name: "site.test", Port: 53})
+}
+
+// A listener for both families sees IPv4 clients as such.
+func TestBothFamilies(t *testing.T) {
+	l, err := net.Listen("tcp", "[::]:0")
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
+	}
+	w := newWorld(t)
+	w.udpServer(53)
+	_, addr := w.serveOn(Config{}, l)
+	_, port, _ := net.SplitHostPort(addr)
+	_, pc := newAssociation(t, "127.0.0.1:"+port)
+	silent(t, pc, cell.Target{Name: "site.test", Port: 53})
+	if got, want := w.asked()[0].who.Client, netip.MustParseAddr("127.0.0.1"); got != want {
+		t.Errorf("client %v, want %v", got, want)
+	}
+}
+
 func TestDatagramsThatAreDropped(t *testing.T) {
 	w := newWorld(t)
 	w.udpServer(53)
