@@ -143,17 +143,17 @@ func writeAll(dir string, files map[string][]byte) error {
 	return nil
 }
 
-// report prints the sizes, and fails above the budget. x86 machines have disks.
+// report prints the sizes beside the budget, which `make sizes` judges: a package
+// above it still serves routers with more flash. x86 machines have disks.
 func (o *options) report(all []built, stdout io.Writer) error {
-	var over []error
 	fmt.Fprintf(stdout, "%-28s %10s %10s   of %d\n", o.version, ".ipk", ".apk", packBudget)
 	for _, b := range all {
-		fmt.Fprintf(stdout, "%-28s %10d %10d\n", b.arch.Name, b.ipk, b.apk)
+		note := ""
 		onDisk := b.arch.GOARCH == "amd64" || b.arch.GOARCH == "386"
 		if largest := max(b.ipk, b.apk); largest > packBudget && !onDisk {
-			over = append(over, fmt.Errorf("the package for %s has %d bytes, %d over its budget", b.arch.Name, largest, largest-packBudget))
+			note = fmt.Sprintf("   %d over", largest-packBudget)
 		}
+		fmt.Fprintf(stdout, "%-28s %10d %10d%s\n", b.arch.Name, b.ipk, b.apk, note)
 	}
-	o.keys.report(stdout)
-	return errors.Join(over...)
+	return o.keys.report(stdout)
 }

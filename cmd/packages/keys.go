@@ -100,11 +100,14 @@ func (k keys) publish(out string) error {
 	return writeAll(dir, files)
 }
 
-func (k keys) report(stdout io.Writer) {
+func (k keys) report(stdout io.Writer) error {
+	var text string
 	if k.apk == nil {
-		fmt.Fprintf(stdout, "The .apk files are not signed: apk installs them only with --allow-untrusted. %s names a key; -keygen makes one.\n", apkVariable)
+		text += "The .apk files are not signed: apk installs them only with --allow-untrusted. " + apkVariable + " names a key; -keygen makes one.\n"
 	}
 	if k.usign == nil {
-		fmt.Fprintf(stdout, "The opkg index and the checksums are not signed: %s names a key.\n", usignVariable)
+		text += "The opkg index and the checksums are not signed: " + usignVariable + " names a key.\n"
 	}
+	_, err := io.WriteString(stdout, text)
+	return err
 }
