@@ -55,6 +55,7 @@ func TestReferenceNamesEveryOption(t *testing.T) {
 	}{
 		{"globalnet", names(mainOptions)}, {"peer", peerOptions}, {"onion", names(onionOptions)}, {"exit", names(exitOptions)},
 		{"proxy", names(proxyOptions)}, {"tunnel", names(tunnelOptions)}, {"name", names(nameOptions)}, {"exit_secret", names(exitSecretOptions)},
+		{"service", names(serviceOptions)},
 	} {
 		for _, name := range want.options {
 			if !slices.Contains(got[want.section], name) {

@@ -18,9 +18,9 @@ const (
 )
 
 // sectionTypes are the types that readSection and read know.
-var sectionTypes = []string{"globalnet", "peer", "onion", "exit", "proxy", "tunnel", "name", "exit_secret"}
+var sectionTypes = []string{"globalnet", "peer", "onion", "exit", "proxy", "tunnel", "name", "exit_secret", "service"}
 
-// readSection reads a section of the onion; false if it is none.
+// readSection reads a section of the onion or of the service; false if it is none.
 func (r *reader) readSection(c *Config, s Section) bool {
 	switch s.Type {
 	case "onion":
@@ -58,6 +58,8 @@ func (r *reader) readSection(c *Config, s Section) bool {
 		}, "node")
 	case "exit_secret":
 		readRepeated(r, s, exitSecretOptions, maxSecrets, func(e ExitSecret, _ string) { c.ExitSecrets = append(c.ExitSecrets, e) }, "node", "secret")
+	case "service":
+		readSingle(r, s, serviceOptions, new(struct{}))
 	default:
 		return false
 	}
