@@ -31,7 +31,7 @@ func (n *Node) describe(ctx context.Context) error {
 	rest := firstRest
 	for due := true; ; {
 		changed := n.directory.Changed()
-		if due || n.directory.OwnSequence() > n.sequence {
+		if due || n.directory.OwnSequence() >= n.sequence && n.sequence != 0 {
 			if err := n.publish(time.Now()); err != nil {
 				n.log.Warn("this node cannot describe itself", "err", err)
 			}
@@ -70,11 +70,12 @@ func (n *Node) describe(ctx context.Context) error {
 // unless there is one about that says it does.
 func (n *Node) publish(now time.Time) error {
 	s := n.settings.Load()
-	if !s.Relay && n.directory.OwnSequence() == 0 {
+	sequence := n.directory.NextSequence()
+	if !s.Relay && sequence == 1 {
 		return nil
 	}
 	d := &netdir.Descriptor{
-		Sequence:  max(n.directory.OwnSequence()+1, uint64(max(now.Unix(), 1))),
+		Sequence:  sequence,
 		OnionKey:  n.onionKey.Public(),
 		Protocols: netdir.CurrentProtocols(),
 		Suites:    suites(),

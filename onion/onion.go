@@ -58,6 +58,9 @@ type Config struct {
 	// 0: 16 MiB.
 	Memory int
 
+	// Dialer makes the connections of the exit; nil: the system does.
+	Dialer exit.Dialer
+
 	// Publish is told each new descriptor of this node, on a goroutine of the Node's;
 	// it must not block. It may be nil.
 	Publish func(raw []byte)
@@ -130,7 +133,7 @@ func New(cfg Config) (*Node, error) {
 		Neighbours: func() []identity.NodeID { return *n.neighbours.Load() }})
 	s := cfg.Settings
 	n.exit = exit.New(exit.Config{Self: self, Policy: s.Exit, Inside: s.Inside, ServePorts: s.ServePorts,
-		Secret: s.ExitSecret, Limits: s.ExitLimits, Log: cfg.Log})
+		Secret: s.ExitSecret, Limits: s.ExitLimits, Dialer: cfg.Dialer, Log: cfg.Log})
 	n.load(cfg.State)
 	accept := &acceptor{on: func() bool { return n.settings.Load().Relay }}
 	n.manager = channel.NewManager(channel.Config{Identity: cfg.Identity, Accept: accept, Budget: n.circuits},
@@ -203,9 +206,9 @@ func (n *Node) SetNeighbours(list []identity.NodeID) {
 // Apply takes other settings into use.
 func (n *Node) Apply(s Settings) {
 	n.set(s)
+	n.exit.SetSecret(s.ExitSecret) // before the policy: nobody gets out between the two
 	n.exit.SetPolicy(s.Exit)
 	n.exit.SetInside(s.Inside, s.ServePorts)
-	n.exit.SetSecret(s.ExitSecret)
 	n.exit.SetLimits(s.ExitLimits)
 	n.client.Apply(s.Client)
 	n.redescribe()

@@ -278,11 +278,23 @@ func (c *Client) along(ctx context.Context, purpose Purpose, relays []netdir.Rel
 
 // keep counts a circuit among ours.
 func (c *Client) keep(purpose Purpose, made *circuit.Circuit, relays []netdir.Relay) (*entry, error) {
+	var over *entry
+	defer func() {
+		if over != nil {
+			over.circuit.Close()
+		}
+	}()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.entries) >= c.settings.Most && !c.makeRoom() || c.ctx == nil {
-		made.Close()
+	if len(c.entries) >= c.settings.Most {
+		over = c.oldestUnused()
+	}
+	if c.ctx == nil || len(c.entries) >= c.settings.Most && over == nil {
+		made.Close() // it has no streams that call back
 		return nil, ErrFull
+	}
+	if over != nil {
+		delete(c.entries, over.id)
 	}
 	c.last++
 	e := &entry{id: c.last, circuit: made, relays: relays, purpose: purpose, held: purpose == ByHand || purpose == Service}
@@ -297,20 +309,16 @@ func (c *Client) keep(purpose Purpose, made *circuit.Circuit, relays []netdir.Re
 	return e, nil
 }
 
-// makeRoom closes the oldest circuit without streams. Called with mu held.
-func (c *Client) makeRoom() bool {
+// oldestUnused returns the oldest circuit without streams; nil if all have some.
+// Called with mu held.
+func (c *Client) oldestUnused() *entry {
 	var oldest *entry
 	for _, e := range c.entries {
 		if !e.held && e.streams == 0 && (oldest == nil || e.id < oldest.id) {
 			oldest = e
 		}
 	}
-	if oldest == nil {
-		return false
-	}
-	oldest.circuit.Close()
-	delete(c.entries, oldest.id)
-	return true
+	return oldest
 }
 
 // report tells guards and directory what became of a path.

@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"globalnet/onion/cell"
@@ -38,17 +40,25 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	c.ctx = nil
-	for _, e := range c.entries {
-		e.circuit.Close()
-	}
+	all := slices.Collect(maps.Values(c.entries))
 	clear(c.entries)
 	c.mu.Unlock()
+	closeAll(all)
 	c.tasks.Wait()
 	return nil
 }
 
+// closeAll closes circuits. Their streams call back, so mu must not be held.
+func closeAll(list []*entry) {
+	for _, e := range list {
+		e.circuit.Close()
+	}
+}
+
 // tend closes what has served its time.
 func (c *Client) tend(now time.Time) {
+	var over []*entry
+	defer func() { closeAll(over) }()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id, e := range c.entries {
@@ -63,7 +73,7 @@ func (c *Client) tend(now time.Time) {
 			e.stale = true
 		}
 		if e.stale && e.streams == 0 || age > lifeTime {
-			e.circuit.Close()
+			over = append(over, e)
 			delete(c.entries, id)
 		}
 	}
