@@ -29,7 +29,7 @@ func showOnion(ctx context.Context, in *invocation) error {
 	}
 	carried := "not for others"
 	if s.Relay {
-		carried = fmt.Sprintf("%s, %s that end here", count(int(s.Carried), "circuit of others"), count(int(s.Streams), "stream"))
+		carried = fmt.Sprintf("%s of others, %s of theirs that end here", count(int(s.Carried), "circuit"), count(int(s.Streams), "stream"))
 	}
 	t := table{
 		{"relays known", fmt.Sprintf("%d, %s among them", s.Relays, count(s.Exits, "exit"))},
