@@ -21,7 +21,7 @@ const (
 	// shortest round trip, within bounds. Less leaves the path idle when the cells
 	// come in clumps; more makes an interactive circuit wait in the kernel's
 	// buffers, where no cell can be put before another.
-	leastDelay = 1500 * time.Microsecond
+	leastDelay = 700 * time.Microsecond
 	mostDelay  = 10 * time.Millisecond
 	// A path may change; its shortest round trip is that of the last one to two of these.
 	baseAge = 10 * time.Second
@@ -52,6 +52,9 @@ type congestion struct {
 	arrived  uint32 // cells acknowledged
 	marked   uint32 // of them, cells that some relay marked
 	limited  bool   // the window was used up
+	peak     int    // the most cells that were not acknowledged
+	lastPeak int    // the same of the round before
+	calm     int    // rounds in which the window grew and no queue did
 }
 
 // mark is what must be remembered of a cell until it is acknowledged.
@@ -77,12 +80,23 @@ func (c *congestion) room() int {
 // marksNext reports whether onSent needs to be told the time of the next cell.
 func (c *congestion) marksNext() bool { return (c.sent+1)%creditEvery == 0 }
 
+// clump returns how many cells there must be room for until a waiting stream is
+// let send: a few cells cost every hop as much to wake up for as many do. On the
+// slowest link they take a quarter of the time that cells may wait.
+func (c *congestion) clump() int {
+	if c.rtt == 0 {
+		return 1
+	}
+	return min(max(int(c.window*float64(c.target())/float64(4*c.rtt)), 1), burst, int(c.window)/4)
+}
+
 // onSent notes a cell that was sent.
 func (c *congestion) onSent(now time.Time, tag [cell.TagSize]byte) {
 	c.sent++
 	if c.sent%creditEvery == 0 {
 		c.marks = append(c.marks, mark{now, tag})
 	}
+	c.peak = max(c.peak, c.unanswered())
 	if c.room() <= 0 {
 		c.limited = true
 	}
@@ -110,7 +124,9 @@ func (c *congestion) onCredit(now time.Time, m cell.Credit) error {
 	c.measure(now, max(now.Sub(k.at)-m.Held, 0))
 	c.arrived += n
 	c.marked += min(uint32(m.Congested), n)
-	if c.slow && c.limited {
+	// Credits come in clumps: the first ends the round, and with the others the window
+	// is not used up yet.
+	if c.slow && int(c.window) < 2*max(c.peak, c.lastPeak) {
 		c.window = min(c.window+float64(n), MostWindow)
 		if c.marked > 0 {
 			c.slow = false
@@ -155,6 +171,9 @@ func (c *congestion) target() time.Duration {
 // that never drain.
 func (c *congestion) round() {
 	waiting, target := c.shortest-c.shortestEver(), c.target()
+	if waiting >= target/2 || c.marked > 0 {
+		c.calm = 0
+	}
 	switch {
 	case c.drain > 0:
 		c.drain--
@@ -170,11 +189,17 @@ func (c *congestion) round() {
 		c.window *= 1 - 0.5*float64(waiting-target)/float64(c.shortest)
 	case c.slow || !c.limited:
 	case waiting < target/2:
+		// After a while of no queue at all the window is far from what the path has.
+		c.calm++
+		if c.calm > 3 {
+			c.window += c.window / 8
+		}
 		c.window += max(2, c.window/8)
 	default:
 		c.window += 2
 	}
 	c.window = min(max(c.window, leastWindow), MostWindow)
+	c.lastPeak, c.peak = c.peak, c.unanswered()
 	c.roundEnd, c.shortest, c.arrived, c.marked, c.limited = c.sent, 0, 0, 0, c.room() <= 0
 }
 

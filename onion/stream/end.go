@@ -23,7 +23,7 @@ const (
 
 	creditSoon    = 32 // cells after which a credit goes out at once; creditEvery when idle
 	ratchetPeriod = 60 * time.Second
-	burst         = 16 // cells that a stream sends before another has its turn
+	burst         = 32 // cells that a stream sends before another has its turn
 )
 
 // Errors of an End.
@@ -191,7 +191,7 @@ func (e *End) onCredit(m cell.Credit) error {
 
 // nextWaiter lets the next stream send, if there is room. Called with out held.
 func (e *End) nextWaiter() {
-	if len(e.out.waiters) == 0 || e.out.flow.room() <= 0 {
+	if len(e.out.waiters) == 0 || e.out.flow.room() < e.out.flow.clump() {
 		return
 	}
 	s := e.out.waiters[0]

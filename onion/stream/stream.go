@@ -19,6 +19,8 @@ const (
 	acceptWindow = 64 << 10
 	// openWindow is the same the other way, told in MsgBegin.
 	openWindow = 512 << 10
+	// mostGrant is how much is read, at most, until more is allowed.
+	mostGrant = 256 << 10
 	// wakeEarly is how much a reader finds who is woken before all that came at once
 	// has been looked at.
 	wakeEarly = 2 * blockSize
@@ -319,7 +321,7 @@ func (s *Stream) consume(n int) {
 	s.e.hold(-n)
 	s.mu.Lock()
 	s.consumed += n
-	if s.consumed < s.window/4 || s.eofIn || s.isEnded {
+	if s.consumed < min(s.window/4, mostGrant) || s.eofIn || s.isEnded {
 		s.mu.Unlock()
 		return
 	}
@@ -328,7 +330,8 @@ func (s *Stream) consume(n int) {
 	// Who reads as fast as the data comes, and gets it in less than a long round
 	// trip, is held up by the window.
 	now := time.Now()
-	if fast := now.Sub(s.toldAt) < 250*time.Millisecond; fast && s.in.n < s.window/2 && 2*s.window <= s.e.cfg.MaxWindow && s.e.cfg.Budget.generous() {
+	rate := float64(grant) / now.Sub(s.toldAt).Seconds()
+	if fast := rate > float64(s.window); fast && s.in.n < s.window/2 && 2*s.window <= s.e.cfg.MaxWindow && s.e.cfg.Budget.generous() {
 		grant += s.window
 		s.window *= 2
 	}
