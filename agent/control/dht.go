@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -138,17 +137,11 @@ func (a api) dht(ask func(d DHT, r *http.Request) (any, error)) http.HandlerFunc
 			return
 		}
 		v, err := ask(d, r)
-		e, known := errors.AsType[*Error](err)
-		switch {
-		case err == nil:
-			answer(w, http.StatusOK, v)
-		case !known:
-			fail(w, http.StatusServiceUnavailable, Error{Code: "unavailable", Message: err.Error(), Hint: "the agent is starting or stopping: try again"})
-		case e.Code == BadRequest:
-			fail(w, http.StatusBadRequest, *e)
-		default:
-			fail(w, http.StatusConflict, *e)
+		if err != nil {
+			failWith(w, err)
+			return
 		}
+		answer(w, http.StatusOK, v)
 	}
 }
 
