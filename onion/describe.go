@@ -1,6 +1,7 @@
 package onion
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"globalnet/onion/layer"
 	"globalnet/onion/netdir"
 	"globalnet/onion/ntor"
+	"globalnet/onion/policy"
 	"globalnet/onion/relay"
 )
 
@@ -18,6 +20,7 @@ const (
 	onionKeyLife   = 24 * time.Hour // the one before stays good for as long again
 	descriptorRest = time.Second    // between two descriptors, so that changes gather
 	firstRest      = 100 * time.Millisecond
+	exitCheck      = 20 * time.Second // between two looks at what leaves here: the internet comes and goes
 )
 
 // describe keeps the descriptor of this node true until ctx ends: it is made again
@@ -28,6 +31,8 @@ func (n *Node) describe(ctx context.Context) error {
 	defer rotate.Stop()
 	old := time.NewTicker(netdir.Republish * 3 / 4)
 	defer old.Stop()
+	check := time.NewTicker(exitCheck)
+	defer check.Stop()
 	rest := firstRest
 	for due := true; ; {
 		changed := n.directory.Changed()
@@ -53,6 +58,8 @@ func (n *Node) describe(ctx context.Context) error {
 			due = true
 		case <-old.C:
 			due = true
+		case <-check.C:
+			due = n.settings.Load().Relay && !bytes.Equal(n.exitSaid, policy.AppendSummary(nil, n.exit.Summary()))
 		case <-rotate.C:
 			key, err := ntor.GenerateKey()
 			if err != nil {
@@ -83,6 +90,7 @@ func (n *Node) publish(now time.Time) error {
 	if s.Relay {
 		d.Flags = netdir.FlagRelay | netdir.FlagService
 		d.Exit = n.exit.Summary()
+		n.exitSaid = policy.AppendSummary(nil, d.Exit)
 		d.Vouches = n.gossip.Vouches()
 		d.Vouches = d.Vouches[:min(len(d.Vouches), netdir.MaxVouches)]
 		for _, secret := range s.Families {

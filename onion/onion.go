@@ -104,6 +104,7 @@ type Node struct {
 
 	onionKey ntor.PrivateKey // of describe, after New
 	sequence uint64          // of the descriptor; of describe
+	exitSaid []byte          // the exit's summary in it; of describe
 
 	settings   atomic.Pointer[Settings]
 	neighbours atomic.Pointer[[]identity.NodeID]
