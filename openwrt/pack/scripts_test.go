@@ -107,10 +107,11 @@ func (r *router) has(name string) bool {
 func (r *router) run(command string, env ...string) (string, error) {
 	cmd := exec.Command("/bin/sh", "-c", command)
 	cmd.Env = append(env, "PATH=/bin:/sbin:/usr/bin:/usr/sbin")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Chroot: r.root, Cloneflags: syscall.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: r.root}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
 	}
 	cmd.Dir = "/"
 	out, err := cmd.CombinedOutput()
@@ -404,6 +405,18 @@ func TestImage(t *testing.T) {
 		cmd.Env = []string{"IPKG_INSTROOT=/somewhere", "PKG_UPGRADE=1", "PATH="}
 		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+func TestShellcheck(t *testing.T) {
+	shellcheck := tool(t, "SHELLCHECK", "shellcheck")
+	for file, without := range map[string]string{
+		feed + "/files/etc/init.d/globalnet": "SC2034,SC2174", feed + "/files/etc/uci-defaults/90-globalnet": "SC3043",
+		feed + "/scripts/after-install.sh": "SC2148", feed + "/scripts/before-remove.sh": "SC2148,SC2034", "../../internal/repro.sh": "SC3040",
+	} {
+		if out, err := exec.Command(shellcheck, "--shell=dash", "--exclude="+without, file).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", file, err, out)
 		}
 	}
 }
