@@ -139,3 +139,21 @@ func TestLEDAliasStaysInside(t *testing.T) {
 		t.Errorf("LED %q", f.LED)
 	}
 }
+
+func FuzzDetect(f *testing.F) {
+	f.Add("tplink,archer-c7-v5\n", boardJSON, meminfo128, cpuMIPS, "DISTRIB_ARCH='mips_24kc'\n")
+	f.Add("", "{}", "MemTotal: -1 kB", "cpu model\n:", "=\n'")
+	f.Add("x", `{"network":{"lan":null,"wan":{"ports":[""]}}}`, "MemTotal:", ":", "DISTRIB_ARCH")
+	f.Fuzz(func(t *testing.T, name, boardJSON, meminfo, cpuinfo, release string) {
+		found := Detect(root(t, map[string]string{
+			"tmp/sysinfo/board_name": name, "etc/board.json": boardJSON, "proc/meminfo": meminfo, "proc/cpuinfo": cpuinfo,
+			"etc/openwrt_release": release,
+		}))
+		if found.Known != (len(found.Board.Names) > 0 && found.Board.Target != "") {
+			t.Errorf("known %v: %+v", found.Known, found.Board)
+		}
+		if found.Profile.Class == 0 || len(found.Why) == 0 {
+			t.Errorf("no decision: %+v", found)
+		}
+	})
+}

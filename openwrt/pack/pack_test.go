@@ -178,3 +178,14 @@ func fails(t *testing.T, name string, args ...string) string {
 	}
 	return string(out)
 }
+
+func FuzzVersion(f *testing.F) {
+	f.Add("v1.2.3-rc1-4-gabcdef1-dirty", int64(1_790_000_000))
+	f.Add("abcdef1", int64(0))
+	f.Fuzz(func(t *testing.T, describe string, at int64) {
+		v, err := Version(describe, time.Unix(at, 0))
+		if (err == nil) != ValidVersion(v) || strings.ContainsAny(v, " \n/") {
+			t.Errorf("%q: %q, %v", describe, v, err)
+		}
+	})
+}
