@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"io"
 	"math/rand/v2"
 	"net"
 	"testing"
@@ -144,6 +145,47 @@ func TestFifo(t *testing.T) {
 		}
 		if f.n != len(want) || (f.head == nil) != (len(want) == 0) {
 			t.Fatalf("%d items, not %d; chunks held: %v", f.n, len(want), f.head != nil)
+		}
+	}
+}
+
+// Cells that come in pieces are whole when a circuit sees them.
+func TestPieces(t *testing.T) {
+	x, px := tcpPair(t)
+	py, y := tcpPair(t)
+	go io.Copy(px, py)
+	go func() {
+		rng := rand.New(rand.NewPCG(3, 4))
+		p := make([]byte, 3000)
+		for {
+			n, err := px.Read(p[:1+rng.IntN(len(p)-1)])
+			if err != nil {
+				py.Close()
+				return
+			}
+			py.Write(p[:n])
+		}
+	}()
+	a := newAccepter(false)
+	client, server := pair(t, x, y, Config{}, Config{Accept: a})
+	run(t, client, server)
+	_, out, _, theirs := circuit(t, client, a)
+	for i := range 90 {
+		size := cell.LargeBody
+		if i%3 == 0 {
+			size = cell.SmallBody
+		}
+		sendCell(t, out, size, 0, byte(i))
+		if i%7 == 0 {
+			out.Flush()
+			theirs.wait(t, "what was flushed", func() bool { return theirs.cells == i+1 })
+		}
+	}
+	out.Flush()
+	theirs.wait(t, "all cells", func() bool { return theirs.cells == 90 })
+	for i, b := range theirs.bodies {
+		if b[0] != byte(i) || b[len(b)-1] != byte(i) {
+			t.Fatalf("cell %d is broken", i)
 		}
 	}
 }

@@ -3,47 +3,47 @@ package channel
 import (
 	"fmt"
 	"io"
+	"sync"
+	"syscall"
 	"time"
 
 	"globalnet/onion/cell"
 )
 
-const (
-	minRead = 4 << 10
-	maxRead = 64 << 10
-)
+// maxRead is how much is read at once: as much as a record has.
+const maxRead = 64 << 10
 
-// inbox is the reader's buffer. It grows while the other side fills it.
+var readBuffers = sync.Pool{New: func() any { return new([maxRead]byte) }}
+
+// inbox is what the reader has read. While it waits on a socket it holds no more
+// than a part of a cell: a channel at rest costs no buffer.
 type inbox struct {
 	c          *Channel
-	buf        []byte
+	buf        *[maxRead]byte // nil while there is nothing to read
 	start, end int
+	rest       []byte    // what was in buf, while that is nil
 	deadline   time.Time // that the connection has now
+
+	// Of the read under way.
+	n   int
+	err error
+	try func(fd uintptr) bool // b.attempt, made once
 }
 
 // need returns the next n bytes, which stay until the next call, and takes them.
 // Before it waits it calls idle.
 func (b *inbox) need(n int, idle func()) ([]byte, error) {
 	for b.end-b.start < n {
-		// What is left is less than a cell, and is moved lest the next read be short.
-		if b.start > 0 {
-			b.end = copy(b.buf, b.buf[b.start:b.end])
-			b.start = 0
-		}
 		idle()
 		if now := time.Now(); b.deadline.Sub(now) < readTimeout-time.Second {
 			b.deadline = now.Add(readTimeout)
 			b.c.conn.SetReadDeadline(b.deadline)
 		}
-		free := b.buf[b.end:]
-		m, err := b.c.in.Read(free)
+		m, err := b.read()
 		b.end += m
 		b.c.stats.bytesIn.Add(uint64(m))
 		if err != nil {
 			return nil, err
-		}
-		if m == len(free) && len(b.buf) < maxRead {
-			b.buf = append(b.buf, make([]byte, len(b.buf))...)
 		}
 	}
 	p := b.buf[b.start : b.start+n]
@@ -51,9 +51,68 @@ func (b *inbox) need(n int, idle func()) ([]byte, error) {
 	return p, nil
 }
 
+// read reads something behind what is there, which is less than a cell.
+func (b *inbox) read() (int, error) {
+	if b.start > 0 {
+		b.end = copy(b.buf[:], b.buf[b.start:b.end])
+		b.start = 0
+	}
+	if b.c.raw == nil || b.c.in.Buffered() > 0 {
+		b.take()
+		return b.c.in.Read(b.buf[b.end:])
+	}
+	if b.try == nil {
+		b.try = b.attempt
+	}
+	b.n, b.err = 0, nil
+	if err := b.c.raw.Read(b.try); err != nil {
+		return 0, err
+	}
+	switch {
+	case b.err != nil:
+		return 0, b.err
+	case b.n == 0:
+		return 0, io.EOF
+	}
+	return b.n, nil
+}
+
+func (b *inbox) attempt(fd uintptr) bool {
+	b.take()
+	for {
+		b.n, b.err = syscall.Read(int(fd), b.buf[b.end:])
+		switch b.err {
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			b.leave()
+			return false
+		default:
+			return true
+		}
+	}
+}
+
+// take takes a buffer, if there is none.
+func (b *inbox) take() {
+	if b.buf == nil {
+		b.buf = readBuffers.Get().(*[maxRead]byte)
+		copy(b.buf[:], b.rest)
+	}
+}
+
+// leave gives the buffer back.
+func (b *inbox) leave() {
+	if b.buf != nil {
+		b.rest = append(b.rest[:0], b.buf[b.start:b.end]...)
+		readBuffers.Put(b.buf)
+		b.buf = nil
+	}
+}
+
 // read hands the cells to the circuits until the channel ends.
 func (c *Channel) read() error {
-	in := inbox{c: c, buf: make([]byte, minRead)}
+	in := inbox{c: c}
+	defer in.leave()
 	var touched []*Leg
 	idle := func() {
 		for i, l := range touched {
