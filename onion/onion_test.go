@@ -3,6 +3,7 @@ package onion
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"globalnet/onion/client"
 	"globalnet/onion/netdir"
 	"globalnet/onion/path"
+	"globalnet/onion/policy"
 	"globalnet/onion/stream"
 )
 
@@ -427,4 +429,78 @@ func TestRestart(t *testing.T) {
 			t.Errorf("damaged state: %v", err)
 		}
 	}
+}
+
+// Once somebody has asked for a circuit, others wait ready: whole ones, and stubs that
+// only lack an exit which takes the target.
+func TestReady(t *testing.T) {
+	w := newNetwork(t)
+	s := relays()
+	s.Client.Ready = 1
+	a := w.add(s, nil)
+	for range 3 {
+		w.add(relays(), nil)
+	}
+	web := exits()
+	var err error
+	if web.Exit, err = policy.Parse("none", []string{"accept *:443"}); err != nil {
+		t.Fatal(err)
+	}
+	web.Exit.AllowPrivate = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	w.add(web, nil)
+	other := exits()
+	to := target(w.echo())
+	if other.Exit, err = policy.Parse("none", []string{fmt.Sprintf("accept *:%d", to.Port)}); err != nil {
+		t.Fatal(err)
+	}
+	other.Exit.AllowPrivate = web.Exit.AllowPrivate
+	outs := []identity.NodeID{w.add(other, nil).id.NodeID(), w.add(other, nil).id.NodeID(), w.add(other, nil).id.NodeID()}
+	w.meet()
+	if n := len(a.Client().Circuits()); n != 0 {
+		t.Errorf("%d circuits before anybody asked", n)
+	}
+	dial := func(user byte) {
+		t.Helper()
+		conn, err := a.Client().Dial(withTimeout(t), client.Isolation{Credentials: [32]byte{user}}, to, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := say(conn, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dial(1)
+	kinds := func() (stubs, clean []client.Info) {
+		for _, c := range a.Client().Circuits() {
+			switch {
+			case c.Purpose == client.Stub:
+				stubs = append(stubs, c)
+			case !c.Used:
+				clean = append(clean, c)
+			}
+		}
+		return stubs, clean
+	}
+	w.wait("a stub and a circuit to the web", func() bool {
+		stubs, clean := kinds()
+		return len(stubs) == 1 && len(clean) == 1
+	})
+	stubs, clean := kinds()
+	if len(stubs[0].Path) != 2 || len(clean[0].Path) != 3 {
+		t.Errorf("paths of %d and %d hops wait", len(stubs[0].Path), len(clean[0].Path))
+	}
+	// The circuit to the web does not take the target, so the stub gets its exit.
+	dial(2)
+	for _, c := range a.Client().Circuits() {
+		if c.ID == stubs[0].ID && (c.Purpose != client.General || len(c.Path) != 3 || !slices.Contains(outs, c.Path[2])) {
+			t.Errorf("the stub has become %+v", c)
+		}
+		if c.ID == clean[0].ID && c.Used {
+			t.Error("a circuit was used whose exit does not take the target")
+		}
+	}
+	w.wait("another stub", func() bool {
+		again, _ := kinds()
+		return len(again) == 1 && again[0].ID != stubs[0].ID
+	})
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,39 +136,16 @@ func (c *Client) make(ctx context.Context, a *attempt, target cell.Target) (*ent
 }
 
 // extendStub gives a waiting stub the last hop that is needed; nil if there is no stub,
-// or it would not do.
+// or none would do.
 func (c *Client) extendStub(ctx context.Context, a *attempt, need path.Need) *entry {
-	c.mu.Lock()
-	var stub *entry
-	for _, e := range c.entries {
-		if e.purpose == Stub && !e.stale && !e.held && e.alive() && (stub == nil || e.id < stub.id) {
-			stub = e
-		}
-	}
-	if stub != nil {
-		stub.held = true // until it is known what becomes of it
-	}
-	hops := c.settings.Hops
-	c.mu.Unlock()
+	stub, relays := c.takeStub(a, need)
 	if stub == nil {
 		return nil
 	}
-	now := time.Now()
-	need.Hops, need.Fixed = hops, nodes(stub.relays)
-	choice, err := c.cfg.Chooser.Choose(now, need)
-	if err != nil || len(choice.Relays) != len(stub.relays)+1 {
-		c.mu.Lock()
-		stub.held = false
-		c.mu.Unlock()
-		return nil
-	}
-	c.mu.Lock()
-	a.last = choice.Relays[len(choice.Relays)-1]
-	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
-	err = stub.circuit.Extend(ctx, c.hop(a.last))
-	c.report(ctx, choice.Relays, err)
+	err := stub.circuit.Extend(ctx, c.hop(relays[len(relays)-1]))
+	c.report(ctx, relays, err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stub.held = false
@@ -175,8 +153,35 @@ func (c *Client) extendStub(ctx context.Context, a *attempt, need path.Need) *en
 		stub.stale = true
 		return nil
 	}
-	stub.purpose, stub.relays = General, choice.Relays
+	stub.purpose, stub.relays = General, relays
 	return stub
+}
+
+// takeStub holds the oldest stub that need can follow, and returns the path it will have.
+func (c *Client) takeStub(a *attempt, need path.Need) (*entry, []netdir.Relay) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	need.Hops = c.settings.Hops
+	var stubs []*entry
+	for _, e := range c.entries {
+		if e.purpose == Stub && !e.stale && !e.held && e.alive() {
+			stubs = append(stubs, e)
+		}
+	}
+	slices.SortFunc(stubs, func(a, b *entry) int { return cmp.Compare(a.id, b.id) })
+	for _, stub := range stubs {
+		need.Fixed = nodes(stub.relays)
+		choice, err := c.cfg.Chooser.Choose(time.Now(), need)
+		if unknown := (*path.UnknownError)(nil); errors.As(err, &unknown) {
+			stub.stale = true // a relay of it is gone
+		}
+		if err == nil && len(choice.Relays) == len(stub.relays)+1 {
+			stub.held = true // until it is known what becomes of it
+			a.last = choice.Relays[len(stub.relays)]
+			return stub, choice.Relays
+		}
+	}
+	return nil, nil
 }
 
 // build makes a circuit, trying other paths if one fails. Chosen, which may be nil,

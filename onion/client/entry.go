@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"sync/atomic"
@@ -145,7 +146,7 @@ func (c *Client) Circuits() []Info {
 		list = append(list, Info{ID: e.id, Purpose: e.purpose, Path: nodes(e.relays), Age: e.circuit.Age(), Used: !e.used.IsZero(),
 			Closing: e.stale, Streams: e.circuit.Streams(), Received: in, Sent: out, RTT: rtt})
 	}
-	slices.SortFunc(list, func(a, b Info) int { return int(int64(a.ID) - int64(b.ID)) })
+	slices.SortFunc(list, func(a, b Info) int { return cmp.Compare(a.ID, b.ID) })
 	return list
 }
 
