@@ -31,7 +31,9 @@ var layers = map[string][]string{
 	"openwrt/usign":     {},
 	"openwrt/uci":       {},
 	"agent":             {"agent/...", "mesh/...", "onion/...", "board", "internal/identity", "internal/blind"},
-	"agent/config":      {"internal/identity", "onion/path", "onion/policy"},
+	"agent/config":      {"internal/identity", "onion/path", "onion/policy", "onion/service/key"},
+	"agent/edit":        {"agent/config", "onion/service/key", "openwrt/uci", "internal/identity"},
+	"agent/files":       {},
 	"agent/control":     {"agent/config", "mesh", "internal/identity"},
 	"mesh":              {"mesh/beacon", "mesh/link", "mesh/babel", "mesh/peers", "internal/identity"},
 	"mesh/beacon":       {"internal/identity"},
@@ -52,6 +54,7 @@ var layers = map[string][]string{
 	"internal/identity": {"internal/blind"},
 	"internal":          {"internal/..."},
 	"lab":               {"lab/...", "agent/...", "mesh/...", "internal/..."},
+	"lab/onionlab":      {"lab/netns", "onion/...", "internal/identity"},
 }
 
 // forbidden must not be linked into the router binary; docs/decisions tells why.

@@ -58,6 +58,9 @@ type Config struct {
 	Tunnels     []Tunnel // the enabled ones
 	Names       []Name
 	ExitSecrets []ExitSecret
+
+	Services    []Service // the enabled ones
+	ServiceKeys []ServiceKey
 }
 
 // Peer is a node that is reached over the internet.

@@ -72,6 +72,7 @@ func WithLive(running, next Config) Config {
 	running.Onion, running.Exit = next.Onion, next.Exit
 	running.Onion.Enabled = on
 	running.Proxies, running.Tunnels, running.Names, running.ExitSecrets = next.Proxies, next.Tunnels, next.Names, next.ExitSecrets
+	running.Services, running.ServiceKeys = next.Services, next.ServiceKeys
 	return running
 }
 

@@ -150,8 +150,8 @@ func setPortRange(_ *reader, c *Config, v string) error {
 	return nil
 }
 
-func setPath(field func(*Config) *string) func(*reader, *Config, string) error {
-	return func(r *reader, c *Config, v string) error {
+func setPath[T any](field func(*T) *string) func(*reader, *T, string) error {
+	return func(r *reader, c *T, v string) error {
 		if v == "" || strings.ContainsRune(v, 0) {
 			return fmt.Errorf("%q is no path", v)
 		}

@@ -55,7 +55,7 @@ func TestReferenceNamesEveryOption(t *testing.T) {
 	}{
 		{"globalnet", names(mainOptions)}, {"peer", peerOptions}, {"onion", names(onionOptions)}, {"exit", names(exitOptions)},
 		{"proxy", names(proxyOptions)}, {"tunnel", names(tunnelOptions)}, {"name", names(nameOptions)}, {"exit_secret", names(exitSecretOptions)},
-		{"service", names(serviceOptions)},
+		{"hidden_service", names(hiddenServiceOptions)}, {"service_key", names(serviceKeyOptions)}, {"service", names(serviceOptions)},
 	} {
 		for _, name := range want.options {
 			if !slices.Contains(got[want.section], name) {
@@ -71,7 +71,7 @@ func TestReferenceExamplesAreValid(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
 	}
-	if len(c.Peers) != 1 || c.Passphrase.IsZero() || len(c.Tunnels) != 1 || len(c.Names) != 1 || len(c.ExitSecrets) != 1 || len(c.Exit.Rules) != 2 {
+	if len(c.Peers) != 1 || c.Passphrase.IsZero() || len(c.Tunnels) != 1 || len(c.Names) != 1 || len(c.ExitSecrets) != 1 || len(c.Exit.Rules) != 2 || len(c.Services) != 1 || len(c.ServiceKeys) != 1 {
 		t.Errorf("%+v", c)
 	}
 }

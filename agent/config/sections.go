@@ -18,7 +18,7 @@ const (
 )
 
 // sectionTypes are the types that readSection and read know.
-var sectionTypes = []string{"globalnet", "peer", "onion", "exit", "proxy", "tunnel", "name", "exit_secret", "service"}
+var sectionTypes = []string{"globalnet", "peer", "onion", "exit", "proxy", "tunnel", "name", "exit_secret", "hidden_service", "service_key", "service"}
 
 // readSection reads a section of the onion or of the service; false if it is none.
 func (r *reader) readSection(c *Config, s Section) bool {
@@ -58,7 +58,13 @@ func (r *reader) readSection(c *Config, s Section) bool {
 		}, "node")
 	case "exit_secret":
 		readRepeated(r, s, exitSecretOptions, maxSecrets, func(e ExitSecret, _ string) { c.ExitSecrets = append(c.ExitSecrets, e) }, "node", "secret")
+	case "hidden_service", "service_key":
+		r.readHidden(c, s)
 	case "service":
+		if s.Name != "" && s.Name != "service" {
+			r.fail(s.Line, "", "section service '%s': there is one, 'service', for the init script; hidden services are sections of type hidden_service", s.Name)
+			break
+		}
 		readSingle(r, s, serviceOptions, new(struct{}))
 	default:
 		return false
@@ -174,6 +180,7 @@ func (r *reader) crossOnion(c *Config) {
 			r.fail(r.lines["proxy "+strings.ToLower(p.Name)], "listen", "%s is another proxy's", p.Listen)
 		}
 	}
+	r.crossServices(c)
 	if !r.proxies {
 		c.Proxies = []Proxy{DefaultProxy}
 	}
@@ -202,7 +209,7 @@ func (c *Config) onionFile() []Section {
 	for _, e := range c.ExitSecrets {
 		list = append(list, shown("exit_secret", "", exitSecretOptions, &e))
 	}
-	return list
+	return append(list, c.hiddenFile()...)
 }
 
 func shown[T any](typ, name string, table []option[T], of *T) Section {
@@ -251,4 +258,5 @@ func (d *Diff) compareOnion(from, to *Config) {
 	if !slices.EqualFunc(from.ExitSecrets, to.ExitSecrets, func(a, b ExitSecret) bool { return a.Node == b.Node && a.Secret.Equal(b.Secret) }) {
 		d.Live = append(d.Live, "exit_secret")
 	}
+	d.compareHidden(from, to)
 }
