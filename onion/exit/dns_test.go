@@ -197,18 +197,18 @@ func TestArpa(t *testing.T) {
 		{"34.216.184.93.in-addr.arpa", "93.184.216.34"}, {"34.216.184.93.IN-ADDR.arpa.", "93.184.216.34"},
 		{"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.7.4.6.0.6.2.ip6.arpa", "2606:4700::1"},
 	} {
-		if got, reverse := fromArpa(tt.name); !reverse || got.String() != tt.addr {
+		if got, reverse := FromArpa(tt.name); !reverse || got.String() != tt.addr {
 			t.Errorf("%s is %v, %v", tt.name, got, reverse)
 		}
 	}
 	for _, name := range []string{".in-addr.arpa", "1.2.3.in-addr.arpa", "1.2.3.256.in-addr.arpa", "01.2.3.4.in-addr.arpa", "1.2.3.4.5.in-addr.arpa",
 		"+1.2.3.4.in-addr.arpa", "1.ip6.arpa", strings.Repeat("g.", 31) + "0.ip6.arpa", strings.Repeat("00.", 31) + "0.ip6.arpa"} {
-		if got, reverse := fromArpa(name); !reverse || got.IsValid() {
+		if got, reverse := FromArpa(name); !reverse || got.IsValid() {
 			t.Errorf("%s is %v, %v", name, got, reverse)
 		}
 	}
 	for _, name := range []string{"", "in-addr.arpa", "example.org", "x.arpa", "1.2.3.4.in-addr.arpa.example.org"} {
-		if _, reverse := fromArpa(name); reverse {
+		if _, reverse := FromArpa(name); reverse {
 			t.Errorf("%s is an address", name)
 		}
 	}
@@ -218,7 +218,7 @@ func FuzzFromArpa(f *testing.F) {
 	f.Add("34.216.184.93.in-addr.arpa")
 	f.Add(toArpa(netip.MustParseAddr("2606:4700::1")))
 	f.Fuzz(func(t *testing.T, name string) {
-		a, _ := fromArpa(name)
+		a, _ := FromArpa(name)
 		if !a.IsValid() || a.Is4In6() {
 			return
 		}

@@ -29,7 +29,7 @@ func (e *Exit) Resolve(ctx context.Context, name string) (cell.Resolved, error) 
 	s := e.current.Load()
 	var answer cell.Resolved
 	err := e.admitLookup(ctx, s)
-	if addr, reverse := fromArpa(name); err == nil && reverse {
+	if addr, reverse := FromArpa(name); err == nil && reverse {
 		answer, err = e.resolveAddr(ctx, s.policy, addr)
 	} else if err == nil {
 		answer, err = e.resolveName(ctx, s.policy, name)
@@ -107,9 +107,9 @@ const (
 	arpa6 = ".ip6.arpa"
 )
 
-// fromArpa reads the address of a name below in-addr.arpa or ip6.arpa (RFC 1035
+// FromArpa reads the address of a name below in-addr.arpa or ip6.arpa (RFC 1035
 // section 3.5, RFC 3596 section 2.5). The address is invalid if the name is not complete.
-func fromArpa(name string) (addr netip.Addr, reverse bool) {
+func FromArpa(name string) (addr netip.Addr, reverse bool) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if rest, ok := strings.CutSuffix(name, arpa4); ok {
 		parts := strings.Split(rest, ".")
