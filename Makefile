@@ -5,10 +5,11 @@ TAGS     := nethttpomithttp2
 VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags $(TAGS) -ldflags "$(LDFLAGS)"
-# Packages that a router runs seldom are not inlined: docs/decisions/0002-build-flags.md.
-COLD     := github.com/... net/http/... net/url mime/... encoding/json encoding/asn1 encoding/gob fmt \
-	crypto/x509/... crypto/tls regexp/... text/... testing go.yaml.in/... \
-	vendor/golang.org/x/net/... vendor/golang.org/x/text/...
+# Only what moves packets and cells is inlined: docs/decisions/0002-build-flags.md.
+HOT      := runtime/... sync/... math/... internal/bytealg internal/runtime/... internal/poll crypto/internal/... \
+	crypto/aes crypto/cipher crypto/sha256 crypto/sha512 golang.org/x/crypto/... golang.zx2c4.com/... \
+	globalnet/internal/chacha globalnet/mesh/kernel globalnet/onion/cell globalnet/onion/layer \
+	globalnet/onion/channel globalnet/onion/relay globalnet/onion/stream globalnet/onion/circuit
 FUZZTIME ?= 1m
 PKG      ?= ./...
 TARGETS  ?= mips mipsle arm5 arm6 arm7 arm64 amd64 386
@@ -88,7 +89,7 @@ $(TARGETS:%=dist/globalnet-%): export GOOS = linux
 $(TARGETS:%=dist/globalnet-%):
 	@mkdir -p dist
 	@echo "building $@"
-	@$(BUILD) $(COLD:%='-gcflags=%=-l') -o $@ ./cmd/globalnet
+	@$(BUILD) -gcflags=all=-l $(HOT:%='-gcflags=%=') -o $@ ./cmd/globalnet
 
 sizes: ## print the size of each router binary against its budget (after build-all)
 	$(GO) run ./internal/sizes $(TARGETS:%=dist/globalnet-%)
