@@ -13,6 +13,7 @@ import (
 
 	"globalnet/lab/bench"
 	"globalnet/lab/netns"
+	"globalnet/lab/onionlab"
 )
 
 var benchCommand = &command{
@@ -102,4 +103,9 @@ var benchInside = &command{name: "bench-inside", hidden: true, run: func(c *call
 		report.Table(c.stdout)
 	}
 	return err
+}}
+
+// onionNode is a node of the onion that is measured alone.
+var onionNode = &command{name: onionlab.NodeCommand, hidden: true, run: func(c *call) error {
+	return onionlab.Main(c, os.Stdin, c.stdout)
 }}

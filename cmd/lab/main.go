@@ -58,7 +58,7 @@ var commands []*command
 func init() {
 	commands = []*command{
 		runCommand, upCommand, statusCommand, execCommand, netCommand, pingCommand, waitCommand, benchCommand, downCommand,
-		serveInside, benchInside,
+		serveInside, benchInside, onionNode,
 	}
 }
 

@@ -1,0 +1,87 @@
+package onionlab
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Dial connects to an address through a SOCKS5 proxy with user and password, which
+// are both who (RFC 1928, RFC 1929): connections of one who share a circuit. The
+// error of a proxy that refuses is a *Refused.
+func Dial(proxy, to netip.AddrPort, who string) (net.Conn, error) {
+	conn, err := net.DialTimeout("tcp", proxy.String(), 10*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	if err := socks(conn, to, who); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// Refused is a proxy's answer that is no success.
+type Refused struct{ Code byte }
+
+func (r *Refused) Error() string { return fmt.Sprintf("the proxy answers with code %d", r.Code) }
+
+func socks(conn net.Conn, to netip.AddrPort, who string) error {
+	if _, err := conn.Write([]byte{5, 1, 2}); err != nil {
+		return err
+	}
+	var b [22]byte
+	if _, err := io.ReadFull(conn, b[:2]); err != nil {
+		return err
+	}
+	if b[1] != 2 {
+		return fmt.Errorf("the proxy wants method %d", b[1])
+	}
+	login := append([]byte{1, byte(len(who))}, who...)
+	login = append(append(login, byte(len(who))), who...)
+	if _, err := conn.Write(login); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(conn, b[:2]); err != nil {
+		return err
+	}
+	addr := to.Addr().As4()
+	request := append([]byte{5, 1, 0, 1}, addr[:]...)
+	if _, err := conn.Write(append(request, byte(to.Port()>>8), byte(to.Port()))); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(conn, b[:4]); err != nil {
+		return err
+	}
+	if b[1] != 0 {
+		return &Refused{b[1]}
+	}
+	rest := 6
+	if b[3] == 4 {
+		rest = 18
+	}
+	_, err := io.ReadFull(conn, b[:rest])
+	return err
+}
+
+// Ask sends a request for a path and returns the connection, the header of the answer
+// already read.
+func Ask(conn net.Conn, verb, path string) error {
+	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.0\r\n\r\n", verb, path); err != nil {
+		return err
+	}
+	if verb != "GET" {
+		return nil
+	}
+	b := make([]byte, len(header))
+	if _, err := io.ReadFull(conn, b); err != nil {
+		return err
+	}
+	if string(b) != header {
+		return fmt.Errorf("answer %q", b)
+	}
+	return nil
+}
