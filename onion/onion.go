@@ -137,7 +137,7 @@ func New(cfg Config) (*Node, error) {
 		Secret: s.ExitSecret, Limits: s.ExitLimits, Dialer: cfg.Dialer, Log: cfg.Log})
 	n.load(cfg.State)
 	accept := &acceptor{on: func() bool { return n.settings.Load().Relay }}
-	n.manager = channel.NewManager(channel.Config{Identity: cfg.Identity, Accept: accept, Budget: n.circuits},
+	n.manager = channel.NewManager(channel.Config{Identity: cfg.Identity, Accept: accept, Budget: n.circuits, Self: true},
 		ported{cfg.Underlay, ChannelPort}, cfg.Log)
 	n.relay = relay.New(relay.Config{Identity: cfg.Identity, OnionKey: n.onionKey, Dialer: n.manager, Exit: n.exit,
 		Budget: n.streams, Log: cfg.Log})

@@ -13,17 +13,20 @@ type Network uint8
 const (
 	TCP Network = iota
 	UDP
+	Table // the last hop's own way into the hash table, for the descriptors of services
 )
 
 // Kinds of address on the wire.
 const (
+	kindSelf = 0 // the last hop itself
 	kindName = 1
 	kindIPv4 = 4
 	kindIPv6 = 6
 	kindNode = 7
 )
 
-// Target is where a stream shall lead: exactly one of Name, Addr and Node is set.
+// Target is where a stream shall lead: exactly one of Name, Addr and Node is set, and
+// of Table none.
 type Target struct {
 	Network Network
 	Name    string
@@ -34,6 +37,9 @@ type Target struct {
 
 // AppendTarget appends network (1) ‖ port (2) ‖ address.
 func AppendTarget(dst []byte, t Target) []byte {
+	if t.Network == Table {
+		return append(dst, byte(Table), 0, 0, kindSelf)
+	}
 	dst = append(dst, byte(t.Network))
 	dst = binary.BigEndian.AppendUint16(dst, t.Port)
 	switch {
@@ -51,6 +57,9 @@ func ParseTarget(b []byte) (t Target, err error) {
 		return t, fmt.Errorf("%w: truncated target", ErrMessage)
 	}
 	t.Network, t.Port = Network(b[0]), binary.BigEndian.Uint16(b[1:])
+	if t.Network == Table && len(b) == 4 && t.Port == 0 && b[3] == kindSelf {
+		return Target{Network: Table}, nil
+	}
 	if t.Network > UDP {
 		return Target{}, fmt.Errorf("%w: network %d", ErrMessage, t.Network)
 	}

@@ -63,7 +63,9 @@ type Circuit struct {
 	once   sync.Once
 	err    error // set before done is closed
 
-	end atomic.Pointer[stream.End] // with the last hop; nil before there is one
+	end     atomic.Pointer[stream.End] // with the last hop, or what is behind it; nil before there is one
+	handler atomic.Pointer[func(cell.Message) error]
+	joined  atomic.Pointer[joint] // what is behind the last hop, once joined
 
 	received, sent atomic.Uint64 // octets of relay cells
 
@@ -73,7 +75,8 @@ type Circuit struct {
 	forward  *layer.Forward
 	backward *layer.Backward
 	path     []Hop
-	waiting  bool // for an answer
+	binding  [32]byte // of the handshake with the last hop
+	waiting  bool     // for an answer
 }
 
 // answer is what comes back on a Create or an Extend.
@@ -117,6 +120,9 @@ func (c *Circuit) Extend(ctx context.Context, hop Hop) error {
 }
 
 func (c *Circuit) extend(ctx context.Context, hop Hop) error {
+	if c.joined.Load() != nil {
+		return errJoined
+	}
 	if len(c.path) == cell.MaxHops {
 		return fmt.Errorf("a path has at most %d hops", cell.MaxHops)
 	}
@@ -175,6 +181,7 @@ func (c *Circuit) extend(ctx context.Context, hop Hop) error {
 	c.forward.Add(hop.Suite, keys.Forward)
 	c.backward.Add(hop.Suite, keys.Backward)
 	c.path = append(c.path, hop)
+	c.binding = keys.Binding
 	c.mu.Unlock()
 	c.end.Store(stream.New(stream.Config{Sender: c, Message: c.handleMessage,
 		Kill: func() { c.destroy(cell.ReasonResource, errors.New("the circuit cannot send")) }}))
@@ -264,7 +271,15 @@ func (c *Circuit) HandleCell(flags cell.Flags, body []byte) {
 		c.destroy(cell.ReasonIntegrity, err)
 		return
 	}
-	err = end.HandlePayload(b[:cell.BackwardPayload(len(body))], tag, flags&cell.Congested != 0)
+	payload := b[:cell.BackwardPayload(len(body))]
+	if j := c.joined.Load(); j != nil {
+		if payload, tag, err = j.open(b, len(body), flags&cell.Ratchet != 0); err != nil {
+			c.destroy(cell.ReasonIntegrity, err)
+			return
+		}
+		end = c.end.Load()
+	}
+	err = end.HandlePayload(payload, tag, flags&cell.Congested != 0)
 	if err != nil {
 		c.destroy(cell.ReasonProtocol, err)
 	}
@@ -287,10 +302,16 @@ func (c *Circuit) HandleCreated(body []byte) {
 // HandleDestroy implements channel.Circuit.
 func (c *Circuit) HandleDestroy(reason cell.Reason) { c.finish(&DestroyedError{reason}) }
 
-// handleMessage takes the answer to an Extend.
+// handleMessage takes the answer to an Extend, and hands on what concerns services.
 func (c *Circuit) handleMessage(m cell.Message) error {
 	var a answer
 	switch m.Command {
+	case cell.MsgIntroEstablished, cell.MsgIntroduce2, cell.MsgIntroduceAck, cell.MsgRendezvousEstablished, cell.MsgRendezvous2:
+		f := c.handler.Load()
+		if f == nil {
+			return errProtocol
+		}
+		return (*f)(m)
 	case cell.MsgExtended:
 		if len(m.Body) == 0 || m.Body[0] != cell.HandshakeHybrid {
 			return errProtocol

@@ -36,10 +36,15 @@ func NewSealer(s Suite, seed [32]byte) *Sealer { return &Sealer{newChain(s, back
 // Seal makes a cell of size bytes, in place, of the messages at the start of b;
 // the rest of the cell's payload must be zero. It returns the cell's tag.
 func (s *Sealer) Seal(b *Buffer, size int, step bool) (tag [cell.TagSize]byte) {
-	payload := b[:cell.BackwardPayload(size)]
+	return s.SealIn(b[:size], step)
+}
+
+// SealIn is Seal for a body that lies anywhere.
+func (s *Sealer) SealIn(body []byte, step bool) (tag [cell.TagSize]byte) {
+	payload := body[:cell.BackwardPayload(len(body))]
 	s.c.aead.Seal(payload[:0], s.c.number(), payload, nil)
 	s.c.done(step)
-	return [cell.TagSize]byte(b[size-cell.TagSize : size])
+	return [cell.TagSize]byte(body[len(payload):])
 }
 
 // Wrap adds this hop's layer to body and writes the cell to dst[:len(body)].

@@ -57,7 +57,7 @@ type Versions struct {
 
 // CurrentProtocols returns what this program speaks as a relay.
 func CurrentProtocols() []Versions {
-	return []Versions{{Link, 1, 1}, {Circ, 1, 1}, {Cell, 1, 1}, {Flow, 1, 1}, {Dgram, 1, 1}}
+	return []Versions{{Link, 1, 1}, {Circ, 1, 1}, {Cell, 1, 1}, {Flow, 1, 1}, {Svc, 1, 1}, {Dgram, 1, 1}}
 }
 
 // Speaks reports whether the node speaks version of p.

@@ -38,6 +38,7 @@ type Need struct {
 	Hops   int               // of the whole path, 1 to cell.MaxHops
 	Target *cell.Target      // the last hop must take it; nil: any relay
 	Last   identity.NodeID   // exactly this last hop, whatever its policy says; zero: chosen
+	Second identity.NodeID   // exactly this second hop, if it is not the last; zero: chosen
 	Fixed  []identity.NodeID // the first hops, which are there already
 	Avoid  []identity.NodeID // never chosen
 	// NoGuard draws the first hop like a middle: for paths that are too short-lived or
@@ -114,6 +115,9 @@ func (c *Chooser) Choose(now time.Time, need Need) (Choice, error) {
 		return Choice{}, fmt.Errorf("%d hops are there already, %d are wished", len(need.Fixed), need.Hops)
 	}
 	preset = append(preset, make([]identity.NodeID, free)...)
+	if !need.Second.IsZero() && need.Hops > 2 && len(need.Fixed) < 2 {
+		preset[1] = need.Second
+	}
 	if !need.Last.IsZero() {
 		preset[need.Hops-1] = need.Last
 	}

@@ -24,7 +24,8 @@ var errProtocol = errors.New("the client broke the protocol")
 // passes cells on:
 //
 //	last ──Extend──► extending ──Created──► passing
-//	 ▲                   │ no such relay
+//	 ▲ │                 │ no such relay
+//	 │ └────Establish…───┼──► introduction point, or meeting ──Rendezvous1──► joined
 //	 └───────────────────┘
 //
 // Whatever breaks it, on either side, destroys it on both.
@@ -32,24 +33,31 @@ type circuit struct {
 	r    *Relay
 	prev *channel.Leg
 
+	binding [32]byte                // of the handshake
+	joined  atomic.Pointer[circuit] // to which circuit, at a rendezvous point
+
 	opener *layer.Opener // prev's reader alone
 	end    *stream.End
 
-	mu        sync.Mutex
-	sealer    *layer.Sealer
-	next      *channel.Leg
-	extending bool
-	passing   bool
-	dead      bool
-	extends   int
-	timer     *time.Timer // of the extension under way
-	begins    bucket
+	mu         sync.Mutex
+	sealer     *layer.Sealer
+	next       *channel.Leg
+	extending  bool
+	passing    bool
+	dead       bool
+	extends    int
+	role       role
+	key        [32]byte    // by which introductions find it
+	cookie     cell.Cookie // with which the client waits
+	introduces int         // that its client sent
+	timer      *time.Timer // of the extension under way
+	begins     bucket
 
 	trusted atomic.Bool // the client has shown the exit's secret
 }
 
 func newCircuit(r *Relay, prev *channel.Leg, suite layer.Suite, keys ntor.Keys) *circuit {
-	c := &circuit{r: r, prev: prev, opener: layer.NewOpener(suite, keys.Forward), sealer: layer.NewSealer(suite, keys.Backward)}
+	c := &circuit{r: r, prev: prev, binding: keys.Binding, opener: layer.NewOpener(suite, keys.Forward), sealer: layer.NewSealer(suite, keys.Backward)}
 	c.end = stream.New(stream.Config{Sender: sender{c}, Accept: c.accept, Message: c.handleMessage, Resolve: c.resolve,
 		Budget: r.cfg.Budget, Kill: func() { c.destroy(cell.ReasonResource) }, MaxWindow: 4 << 20})
 	prev.Attach(prevSide{c})
@@ -64,7 +72,7 @@ func (c *circuit) destroy(reason cell.Reason) {
 		return
 	}
 	c.dead = true
-	next := c.next
+	next, joined := c.next, c.joined.Load()
 	if c.timer != nil {
 		c.timer.Stop()
 	}
@@ -77,6 +85,10 @@ func (c *circuit) destroy(reason cell.Reason) {
 	if next != nil {
 		next.Destroy(reason)
 	}
+	if joined != nil {
+		joined.destroy(reason)
+	}
+	c.r.services.leave(c)
 	c.end.Close()
 }
 
@@ -104,6 +116,10 @@ func (p prevSide) HandleCell(flags cell.Flags, body []byte) {
 		c.destroy(cell.ReasonIntegrity)
 		return
 	}
+	if to := c.joined.Load(); to != nil {
+		to.carry(b, len(body), flags)
+		return
+	}
 	switch {
 	case next != nil:
 		if err := next.Send(b, b[:len(body)], flags); errors.Is(err, channel.ErrFull) {
@@ -124,6 +140,10 @@ func (p prevSide) HandleCell(flags cell.Flags, body []byte) {
 
 // HandleIdle implements channel.Circuit.
 func (p prevSide) HandleIdle() {
+	if to := p.c.joined.Load(); to != nil {
+		to.prev.Flush()
+		return
+	}
 	if next, _ := p.c.following(); next != nil {
 		next.Flush()
 		return
@@ -211,7 +231,7 @@ func (c *circuit) extendFailed(leg *channel.Leg, reason cell.Reason) bool {
 // handleMessage takes the messages of the circuit, on prev's reader.
 func (c *circuit) handleMessage(m cell.Message) error {
 	if m.Command != cell.MsgExtend {
-		return errProtocol
+		return c.handleService(m)
 	}
 	e, err := cell.ParseExtend(m.Body)
 	if err != nil {
@@ -219,7 +239,7 @@ func (c *circuit) handleMessage(m cell.Message) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.extending || c.passing || c.extends == maxExtends || c.end.Streams() > 0 {
+	if c.extending || c.passing || c.role != plain || c.extends == maxExtends || c.end.Streams() > 0 {
 		return errProtocol
 	}
 	c.extends++

@@ -55,9 +55,11 @@ func endReason(err error) cell.EndReason {
 // accept takes a stream that the client opens, on the reader's goroutine.
 func (c *circuit) accept(s *stream.Stream, m cell.Begin) {
 	c.mu.Lock()
-	ok := !c.extending && !c.passing && c.takeBegin()
+	ok := !c.extending && !c.passing && c.role == plain && c.takeBegin()
 	c.mu.Unlock()
 	switch {
+	case m.Target.Network == cell.Table:
+		c.acceptTable(s, ok)
 	case c.r.cfg.Exit == nil:
 		s.CloseWith(cell.EndPolicy)
 	case !ok || !c.r.start(func(ctx context.Context) { c.r.serve(c.mark(ctx), s, m.Target) }):

@@ -63,7 +63,9 @@ type Config struct {
 	Dialer   Dialer
 	Exit     Exit           // nil: no streams end here
 	Budget   *stream.Budget // of what waits to be written by the Exit; nil: one of its own
-	Log      *slog.Logger
+	// Table serves streams that ask for the hash table until they end; nil: none are taken.
+	Table func(ctx context.Context, conn net.Conn)
+	Log   *slog.Logger
 }
 
 // Stats counts what the relay did since it was made.
@@ -75,6 +77,7 @@ type Stats struct {
 	Extended   uint64
 	Broken     uint64 // circuits that died of a cell that did not verify
 	CellsRelay uint64 // cells passed on or opened
+	Services   ServiceStats
 }
 
 // Relay takes part in circuits. It is the channel.Acceptor of the node's channels.
@@ -83,6 +86,8 @@ type Relay struct {
 	ntor  *ntor.Server
 	queue *queue
 	slots chan struct{} // extensions under way
+
+	services services
 
 	mu      sync.Mutex // guards adding to tasks
 	tasks   sync.WaitGroup
@@ -105,11 +110,12 @@ func New(cfg Config) *Relay {
 		cfg.Budget = stream.NewBudget(stream.DefaultBudget)
 	}
 	return &Relay{
-		cfg:     cfg,
-		ntor:    ntor.NewServer(cfg.Identity.NodeID(), cfg.OnionKey),
-		queue:   newQueue(),
-		slots:   make(chan struct{}, maxExtending),
-		buckets: make(map[*channel.Channel]*bucket),
+		cfg:      cfg,
+		ntor:     ntor.NewServer(cfg.Identity.NodeID(), cfg.OnionKey),
+		queue:    newQueue(),
+		slots:    make(chan struct{}, maxExtending),
+		buckets:  make(map[*channel.Channel]*bucket),
+		services: services{points: make(map[[32]byte]*point), waits: make(map[cell.Cookie]*circuit)},
 	}
 }
 
@@ -119,7 +125,7 @@ func (r *Relay) Rotate(key ntor.PrivateKey) { r.ntor.Rotate(key) }
 // Stats returns the counters.
 func (r *Relay) Stats() Stats {
 	s := &r.stats
-	return Stats{s.circuits.Load(), s.streams.Load(), s.created.Load(), s.refused.Load(), s.extended.Load(), s.broken.Load(), s.relayed.Load()}
+	return Stats{s.circuits.Load(), s.streams.Load(), s.created.Load(), s.refused.Load(), s.extended.Load(), s.broken.Load(), s.relayed.Load(), r.services.stats()}
 }
 
 // Run answers handshakes until ctx ends, and returns when all that the relay

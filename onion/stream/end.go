@@ -50,8 +50,8 @@ type Config struct {
 	// Accept takes a stream that the other end opens, on the reader's goroutine; it
 	// must not block. Nil: streams are refused.
 	Accept func(s *Stream, m cell.Begin)
-	// Message takes messages of the circuit: Extend and its answers. An error
-	// breaks the circuit. Nil: they break it.
+	// Message takes messages of the circuit: Extend and its answers, and those of
+	// hidden services. An error breaks the circuit. Nil: they break it.
 	Message func(m cell.Message) error
 	// Resolve looks a name up and calls answer once; it is called on the reader's
 	// goroutine and must not block. Nil: questions are refused.
@@ -160,17 +160,18 @@ func (e *End) handle(m cell.Message) error {
 			return err
 		}
 		return e.onCredit(c)
-	case cell.MsgExtend, cell.MsgExtended, cell.MsgExtendFailed:
-		if e.cfg.Message == nil {
-			return fmt.Errorf("%w: message %d", errProtocol, m.Command)
-		}
-		return e.cfg.Message(m)
 	case cell.MsgBegin:
 		return e.onBegin(m)
 	case cell.MsgResolve:
 		return e.onResolve(m)
 	case cell.MsgResolved:
 		return e.onResolved(m)
+	}
+	if m.Command.PerCircuit() {
+		if e.cfg.Message == nil {
+			return fmt.Errorf("%w: message %d", errProtocol, m.Command)
+		}
+		return e.cfg.Message(m)
 	}
 	s := e.stream(m.Stream)
 	if s == nil {
@@ -305,9 +306,10 @@ func (e *End) Send(m cell.Message) error {
 }
 
 // SendLast sends a message of the circuit after which this End says nothing more,
-// not even credits, until Thaw: what follows belongs to another hop.
+// not even credits, until Thaw or the next SendLast: what follows belongs to another hop.
 func (e *End) SendLast(m cell.Message) error {
 	e.out.Lock()
+	e.out.frozen = false
 	err := e.add(m.Command, m.Stream, m.Body)
 	if err == nil {
 		err = e.finish()
@@ -316,6 +318,27 @@ func (e *End) SendLast(m cell.Message) error {
 	e.out.Unlock()
 	e.cfg.Sender.Flush()
 	return err
+}
+
+// Freeze has this End say nothing more until Thaw or SendLast.
+func (e *End) Freeze() {
+	e.out.Lock()
+	defer e.out.Unlock()
+	e.out.frozen = true
+}
+
+// Before runs f before this End sends anything that it has not sent yet.
+func (e *End) Before(f func() error) error {
+	e.out.Lock()
+	defer e.out.Unlock()
+	return f()
+}
+
+// Unanswered returns how many cells the other end has not acknowledged.
+func (e *End) Unanswered() int {
+	e.out.Lock()
+	defer e.out.Unlock()
+	return e.out.flow.unanswered()
 }
 
 // Thaw ends what SendLast began.

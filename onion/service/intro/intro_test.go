@@ -129,7 +129,7 @@ func talk(t *testing.T, client, service *Session) {
 		for _, ends := range [][2]*Session{{client, service}, {service, client}} {
 			b, got := new(layer.Buffer), new(layer.Buffer)
 			copy(b[:], "hello")
-			tag := ends[0].Seal(b, size, i == 1)
+			tag := ends[0].Seal(b[:size], i == 1)
 			messages, same, err := ends[1].Open(got, b[:size], i == 1)
 			if err != nil || tag != same || len(messages) != size-cell.TagSize || !bytes.HasPrefix(messages, []byte("hello\x00")) {
 				t.Fatalf("cell %d: %q, %v", i, messages, err)
@@ -137,7 +137,7 @@ func talk(t *testing.T, client, service *Session) {
 		}
 	}
 	b, got := new(layer.Buffer), new(layer.Buffer)
-	client.Seal(b, SmallBody, false)
+	client.Seal(b[:SmallBody], false)
 	b[3] ^= 1
 	if _, _, err := service.Open(got, b[:SmallBody], false); !errors.Is(err, layer.ErrIntegrity) {
 		t.Errorf("a changed cell: %v", err)

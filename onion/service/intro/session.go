@@ -36,15 +36,15 @@ func newSession(s layer.Suite, send, receive [32]byte) *Session {
 	return &Session{layer.NewSealer(s, send), open}
 }
 
-// Seal seals, in place, the messages at the start of b into a body of LargeBody or
-// SmallBody bytes, whose rest must be zero. It returns the tag by which the other end
+// Seal seals, in place, the messages at the start of body, which has LargeBody or
+// SmallBody bytes and is zero behind them. It returns the tag by which the other end
 // knows the cell.
-func (x *Session) Seal(b *layer.Buffer, size int, step bool) (tag [cell.TagSize]byte) {
-	return x.send.Seal(b, size, step)
+func (x *Session) Seal(body []byte, step bool) (tag [cell.TagSize]byte) {
+	return x.send.SealIn(body, step)
 }
 
-// Open opens body into b and returns the messages and the tag. After an error the
-// circuit is of no more use.
+// Open opens body into b, at whose start it may lie, and returns the messages and the
+// tag. After an error the circuit is of no more use.
 func (x *Session) Open(b *layer.Buffer, body []byte, step bool) (messages []byte, tag [cell.TagSize]byte, err error) {
 	if tag, err = x.open.Open(b, body, step); err != nil {
 		return nil, tag, err

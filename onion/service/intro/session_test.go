@@ -80,7 +80,7 @@ func TestThroughARendezvousPoint(t *testing.T) {
 		b, got := new(layer.Buffer), new(layer.Buffer)
 		text := bytes.Repeat([]byte{byte(i), 1}, 40)
 		copy(b[:], text)
-		tag := ends[from].Seal(b, inside, step)
+		tag := ends[from].Seal(b[:inside], step)
 		body := sides[to].down(t, sides[from].up(t, b[:inside], size, step), size, step)
 		messages, same, err := ends[to].Open(got, body, step)
 		if err != nil || same != tag || !bytes.HasPrefix(messages, text) {
