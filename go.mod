@@ -21,6 +21,7 @@ require (
 	golang.zx2c4.com/wireguard v0.0.0-20260522210424-ecfc5a8d5446
 	golang.zx2c4.com/wireguard/wgctrl v0.0.0-20241231184526-a9ab2273dd10
 	pgregory.net/rapid v1.3.0
+	rsc.io/qr v0.2.0
 )
 
 require (
@@ -46,3 +47,7 @@ require (
 tool honnef.co/go/tools/cmd/staticcheck
 
 replace github.com/pion/dtls/v2 => ./internal/nodtls
+
+replace github.com/stretchr/testify => ./internal/notestify
+
+replace github.com/pion/turn/v2 => ./internal/noturn
