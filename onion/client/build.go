@@ -223,7 +223,7 @@ func (c *Client) choose(ctx context.Context, need path.Need) ([]netdir.Relay, er
 	if need.Hops == 0 {
 		need.Hops = s.Hops
 	}
-	want := need.Hops
+	want := min(need.Hops, s.Hops)
 	for {
 		now := time.Now()
 		choice, err := c.cfg.Chooser.Choose(now, need)
@@ -234,7 +234,7 @@ func (c *Client) choose(ctx context.Context, need path.Need) ([]netdir.Relay, er
 			}
 			return choice.Relays, err
 		}
-		if wait := graceTime - now.Sub(c.started); wait > 0 {
+		if wait := graceTime - now.Sub(c.started); wait > 0 && few.Have < want {
 			select { // the directory may still be on its way
 			case <-ctx.Done():
 				return nil, context.Cause(ctx)
@@ -261,12 +261,20 @@ func (c *Client) chose(choice path.Choice, want int) {
 
 // along makes a circuit along relays, and keeps it.
 func (c *Client) along(ctx context.Context, purpose Purpose, relays []netdir.Relay) (*entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
-	defer cancel()
+	return c.alongHops(ctx, purpose, relays, c.hops(relays))
+}
+
+func (c *Client) hops(relays []netdir.Relay) []circuit.Hop {
 	hops := make([]circuit.Hop, len(relays))
 	for i, r := range relays {
 		hops[i] = c.hop(r)
 	}
+	return hops
+}
+
+func (c *Client) alongHops(ctx context.Context, purpose Purpose, relays []netdir.Relay, hops []circuit.Hop) (*entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
+	defer cancel()
 	var made *circuit.Circuit
 	ch, err := c.cfg.Channels.Channel(ctx, relays[0].Node)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"globalnet/internal/identity"
@@ -51,6 +52,7 @@ type Config struct {
 	Directory Directory
 	Services  Services // nil: names of the zone are not known
 	Zone      string   // of hidden services, "gnet.alt"
+	Self      identity.NodeID
 
 	// Find looks for the descriptor of a node that the Directory does not have; nil:
 	// there is nowhere to look.
@@ -122,6 +124,7 @@ type Client struct {
 	filling  int         // builds for the pool
 	noExit   time.Time   // until then no circuit to the web is tried
 	counters counters
+	epoch    atomic.Uint64 // of NewIdentity
 }
 
 // Errors of a Client.
@@ -220,6 +223,7 @@ func (c *Client) meshTarget(t cell.Target) (cell.Target, error) {
 // NewIdentity has no circuit of now take another stream: what is opened from here on
 // cannot be connected with what was. Streams that are open stay.
 func (c *Client) NewIdentity() {
+	c.epoch.Add(1)
 	c.mu.Lock()
 	for a := range c.attempts {
 		a.stale = true

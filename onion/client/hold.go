@@ -1,0 +1,268 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"globalnet/internal/identity"
+	"globalnet/onion/cell"
+	"globalnet/onion/circuit"
+	"globalnet/onion/netdir"
+	"globalnet/onion/path"
+	"globalnet/onion/stream"
+)
+
+// Want says what circuit somebody needs who deals with hidden services.
+type Want struct {
+	Hops   int               // 0: as many as streams get; fewer, if there are no more relays
+	Last   *circuit.Hop      // exactly this last hop, which need not be in the directory; nil: any relay
+	Second []identity.NodeID // the second hop is one of these, if it is not the last
+	Avoid  []identity.NodeID // never chosen
+	Direct bool              // one hop, and no guard: who asks does not hide
+	Stub   bool              // a circuit that waits may be made longer
+}
+
+// lastTries is how often a last hop is tried that did not answer: the hop before may
+// be to blame.
+const lastTries = 2
+
+// Held is a circuit that belongs to who asked for it, until Close.
+type Held struct {
+	c *Client
+	e *entry
+}
+
+// Circuit returns the circuit.
+func (h *Held) Circuit() *circuit.Circuit { return h.e.circuit }
+
+// Last returns the last hop.
+func (h *Held) Last() netdir.Relay { return h.e.relays[len(h.e.relays)-1] }
+
+// Hops returns how many hops there are.
+func (h *Held) Hops() int { return len(h.e.relays) }
+
+// Open opens a stream, as Client.Dial does.
+func (h *Held) Open(target cell.Target, early []byte) (*stream.Stream, error) {
+	s, err := h.e.circuit.Open(target, early)
+	if err == nil {
+		h.c.opened(h.e, s)
+	}
+	return s, err
+}
+
+// Close destroys the circuit.
+func (h *Held) Close() {
+	h.e.circuit.Close()
+	h.c.nudge()
+}
+
+// Epoch changes with each NewIdentity: what was made before it must take no new streams.
+func (c *Client) Epoch() uint64 { return c.epoch.Load() }
+
+// Hops returns how many relays a circuit for streams has.
+func (c *Client) Hops() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.settings.Hops
+}
+
+// Hold makes a circuit that is the caller's.
+func (c *Client) Hold(ctx context.Context, w Want) (*Held, error) {
+	select {
+	case <-c.running:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if w.Hops == 0 {
+		w.Hops = c.Hops()
+	}
+	if w.Stub && !w.Direct {
+		c.mu.Lock()
+		c.asked = time.Now() // so that others wait for the next one
+		c.mu.Unlock()
+		if e := c.holdStub(ctx, w); e != nil {
+			return &Held{c, e}, nil
+		}
+	}
+	select {
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-c.slots }()
+	var last error
+	lost := 0 // attempts that ended at the last hop
+	for try := 0; try < buildTries && lost < lastTries; try++ {
+		relays, err := c.chooseFor(ctx, w)
+		if err != nil {
+			return nil, errors.Join(last, err)
+		}
+		hops := c.hops(relays)
+		if w.Last != nil {
+			hops[len(hops)-1] = *w.Last
+		}
+		e, err := c.alongHops(ctx, Service, relays, hops)
+		if err == nil {
+			return &Held{c, e}, nil
+		}
+		if ctx.Err() != nil || errors.Is(err, ErrFull) {
+			return nil, err
+		}
+		last = err
+		var hop *circuit.HopError
+		if w.Last != nil && errors.As(err, &hop) && hop.Hop == len(hops)-1 {
+			lost++
+		}
+	}
+	return nil, last
+}
+
+// holdStub makes a waiting stub as long as it is wanted; nil if there is none, or it
+// would not do.
+func (c *Client) holdStub(ctx context.Context, w Want) *entry {
+	stub := c.freeStub(func(e *entry) bool {
+		on := nodes(e.relays)
+		return len(on) < w.Hops && (w.Last == nil || !slices.Contains(on, w.Last.Node)) &&
+			!slices.ContainsFunc(w.Avoid, func(n identity.NodeID) bool { return slices.Contains(on, n) })
+	})
+	if stub == nil {
+		return nil
+	}
+	giveBack := func(stale bool) {
+		c.mu.Lock()
+		stub.held, stub.stale = false, stale
+		c.mu.Unlock()
+		c.nudge()
+	}
+	relays, err := c.draw(time.Now(), w, path.Need{Hops: w.Hops, Fixed: nodes(stub.relays), Avoid: w.Avoid})
+	if err != nil {
+		giveBack(false)
+		return nil
+	}
+	hops := c.hops(relays)
+	if w.Last != nil {
+		hops[len(hops)-1] = *w.Last
+	}
+	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
+	defer cancel()
+	for _, hop := range hops[len(stub.relays):] {
+		if err = stub.circuit.Extend(ctx, hop); err != nil {
+			break
+		}
+	}
+	c.report(ctx, relays, err)
+	if err != nil {
+		giveBack(true)
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stub.purpose, stub.relays, stub.used = Service, relays, time.Now()
+	c.nudge()
+	return stub
+}
+
+// freeStub returns the oldest waiting stub that fits, held until it is known what
+// becomes of it.
+func (c *Client) freeStub(fits func(*entry) bool) *entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var stub *entry
+	for _, e := range c.entries {
+		if e.purpose == Stub && !e.stale && !e.held && e.alive() && (stub == nil || e.id < stub.id) && fits(e) {
+			stub = e
+		}
+	}
+	if stub != nil {
+		stub.held = true
+	}
+	return stub
+}
+
+// chooseFor chooses a path for w.
+func (c *Client) chooseFor(ctx context.Context, w Want) ([]netdir.Relay, error) {
+	if w.Direct {
+		if w.Last != nil {
+			return []netdir.Relay{c.relay(time.Now(), *w.Last)}, nil
+		}
+		choice, err := c.cfg.Chooser.Choose(time.Now(), path.Need{Hops: 1, Avoid: w.Avoid, NoGuard: true})
+		return choice.Relays, err
+	}
+	need := path.Need{Hops: w.Hops, Avoid: w.Avoid, Second: c.second(w)}
+	if w.Last == nil {
+		return c.choose(ctx, need)
+	}
+	last := c.relay(time.Now(), *w.Last)
+	if c.listed(last.Node) {
+		need.Last = last.Node
+		return c.choose(ctx, need)
+	}
+	// Somebody else knows this relay, or it is ourselves: we choose how to get there.
+	need.Hops--
+	need.Avoid = append(slices.Clone(need.Avoid), last.Node)
+	relays, err := c.choose(ctx, need)
+	few, tooFew := errors.AsType[*path.TooFewError](err)
+	switch {
+	case tooFew && few.Have == 0, last.Node == c.cfg.Self && len(relays) == 1: // no relay goes back to where a circuit comes from
+		relays = nil
+	case err != nil:
+		return nil, err
+	}
+	return append(slices.Clone(relays), last), nil
+}
+
+// draw completes what is fixed in need by w's last hop.
+func (c *Client) draw(now time.Time, w Want, need path.Need) ([]netdir.Relay, error) {
+	if w.Last == nil {
+		choice, err := c.cfg.Chooser.Choose(now, need)
+		return choice.Relays, err
+	}
+	last := c.relay(now, *w.Last)
+	if c.listed(last.Node) {
+		need.Last = last.Node
+		choice, err := c.cfg.Chooser.Choose(now, need)
+		return choice.Relays, err
+	}
+	need.Hops--
+	need.Avoid = append(slices.Clone(need.Avoid), last.Node)
+	if need.Hops == len(need.Fixed) {
+		var relays []netdir.Relay
+		for _, n := range need.Fixed {
+			relays = append(relays, c.relay(now, circuit.Hop{Node: n}))
+		}
+		return append(relays, last), nil
+	}
+	choice, err := c.cfg.Chooser.Choose(now, need)
+	return append(slices.Clone(choice.Relays), last), err
+}
+
+// listed reports whether paths may be chosen with that relay.
+func (c *Client) listed(node identity.NodeID) bool {
+	r, ok := c.cfg.Directory.Relay(time.Now(), node)
+	return ok && r.Flags&netdir.FlagRelay != 0 && node != c.cfg.Self
+}
+
+// second draws one of w.Second.
+func (c *Client) second(w Want) identity.NodeID {
+	var able []identity.NodeID
+	for _, n := range w.Second {
+		if c.listed(n) && (w.Last == nil || n != w.Last.Node) {
+			able = append(able, n)
+		}
+	}
+	if len(able) == 0 {
+		return identity.NodeID{}
+	}
+	return able[rand.IntN(len(able))]
+}
+
+// relay is the hop as the directory knows it, or as far as the hop tells.
+func (c *Client) relay(now time.Time, hop circuit.Hop) netdir.Relay {
+	if r, ok := c.cfg.Directory.Relay(now, hop.Node); ok {
+		return r
+	}
+	return netdir.Relay{Descriptor: &netdir.Descriptor{Node: hop.Node, OnionKey: hop.OnionKey, Flags: netdir.FlagRelay}}
+}
