@@ -58,6 +58,7 @@ type Config struct {
 	Tunnels     []Tunnel // the enabled ones
 	Names       []Name
 	ExitSecrets []ExitSecret
+	LANs        []LAN // the enabled ones
 
 	Services    []Service // the enabled ones
 	ServiceKeys []ServiceKey

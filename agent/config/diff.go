@@ -44,6 +44,7 @@ func Compare(from, to Config) Diff {
 		d.Live = append(d.Live, "peer")
 	}
 	d.compareOnion(&from, &to)
+	d.compareLAN(&from, &to)
 	return d
 }
 
@@ -73,6 +74,7 @@ func WithLive(running, next Config) Config {
 	running.Onion.Enabled = on
 	running.Proxies, running.Tunnels, running.Names, running.ExitSecrets = next.Proxies, next.Tunnels, next.Names, next.ExitSecrets
 	running.Services, running.ServiceKeys = next.Services, next.ServiceKeys
+	running.LANs = next.LANs
 	return running
 }
 
@@ -93,6 +95,7 @@ func (c *Config) File() File {
 		f.Sections = append(f.Sections, s)
 	}
 	f.Sections = append(f.Sections, c.onionFile()...)
+	f.Sections = append(f.Sections, c.lanFile()...)
 	return f
 }
 

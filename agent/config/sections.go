@@ -18,7 +18,7 @@ const (
 )
 
 // sectionTypes are the types that readSection and read know.
-var sectionTypes = []string{"globalnet", "peer", "onion", "exit", "proxy", "tunnel", "name", "exit_secret", "hidden_service", "service_key", "service"}
+var sectionTypes = []string{"globalnet", "peer", "onion", "exit", "proxy", "tunnel", "name", "exit_secret", "hidden_service", "service_key", "service", "lan"}
 
 // readSection reads a section of the onion or of the service; false if it is none.
 func (r *reader) readSection(c *Config, s Section) bool {
@@ -66,6 +66,8 @@ func (r *reader) readSection(c *Config, s Section) bool {
 			break
 		}
 		readSingle(r, s, serviceOptions, new(struct{}))
+	case "lan":
+		r.readLAN(c, s)
 	default:
 		return false
 	}
