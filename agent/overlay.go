@@ -25,9 +25,10 @@ import (
 // overlay runs the onion of this node, and what opens into it.
 type overlay struct {
 	overlayOptions
-	node  *onion.Node
-	doors *doors
-	names atomic.Pointer[map[string]identity.NodeID]
+	node     *onion.Node
+	doors    *doors
+	services *services
+	names    atomic.Pointer[map[string]identity.NodeID]
 }
 
 // overlayOptions are what an overlay is made of.
@@ -73,6 +74,8 @@ func newOverlay(options overlayOptions) (*overlay, error) {
 	o.setNames(c)
 	o.doors = &doors{client: o.node.Client(), names: o.lookup, log: o.log, open: make(map[any]*door)}
 	o.doors.configure(c)
+	o.services = newServices(o.node, o.log)
+	o.services.configure(c)
 	return o, nil
 }
 
@@ -127,6 +130,7 @@ func (o *overlay) apply(c config.Config) {
 	o.setNames(c)
 	o.node.Apply(o.settings(c))
 	o.doors.configure(c)
+	o.services.configure(c)
 }
 
 func (o *overlay) setNames(c config.Config) {
@@ -169,6 +173,7 @@ func (o *overlay) run(ctx context.Context, ready <-chan struct{}) error {
 	group.Go(func() error { return o.node.Run(ctx, channels, directory) })
 	group.Go(func() error { return o.doors.run(ctx) })
 	group.Go(func() error { return o.keepState(ctx) })
+	defer o.services.close()
 	return group.Wait()
 }
 

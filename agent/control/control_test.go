@@ -34,6 +34,8 @@ type fake struct {
 	wait    <-chan struct{} // Status waits for it
 	table   *fakeTable
 	onion   Onion
+
+	services Services
 }
 
 func (f *fake) Status(ctx context.Context) (mesh.Status, error) {
@@ -53,6 +55,8 @@ func (f *fake) Reload(context.Context) (config.Diff, error) {
 }
 
 func (f *fake) Onion() Onion { return f.onion }
+
+func (f *fake) Services() Services { return f.services }
 
 func (f *fake) DHT() DHT {
 	if f.table == nil {

@@ -33,6 +33,8 @@ type Agent interface {
 	DHT() DHT
 	// Onion returns the onion; nil if it is switched off.
 	Onion() Onion
+	// Services returns the hidden services; nil if the onion is switched off.
+	Services() Services
 }
 
 // Bounds of the server: whoever can open the socket is trusted, but may be a
@@ -41,7 +43,7 @@ const (
 	maxConnections = 32
 	maxHeader      = 8 << 10
 	maxBody        = 1 << 10
-	maxPut         = 8 << 10 // a value of 4 KiB in base64
+	maxPut         = 8 << 10 // a value of 4 KiB in base64; a service of many ports
 	requestTime    = 10 * time.Second
 	idleTime       = 30 * time.Second
 	closeTime      = 2 * time.Second
@@ -254,6 +256,9 @@ var resources = []struct {
 	{http.MethodGet, "/v1/circuits", func(a api) http.HandlerFunc { return a.onion(circuits) }},
 	{http.MethodPost, "/v1/circuits/close", func(a api) http.HandlerFunc { return a.onion(closeCircuit) }},
 	{http.MethodPost, "/v1/newnym", func(a api) http.HandlerFunc { return a.onion(newIdentity) }},
+	{http.MethodGet, "/v1/services", func(a api) http.HandlerFunc { return a.services(listServices) }},
+	{http.MethodPost, "/v1/services/add", func(a api) http.HandlerFunc { return a.services(addService) }},
+	{http.MethodPost, "/v1/services/remove", func(a api) http.HandlerFunc { return a.services(removeService) }},
 	{http.MethodPost, tunnelPath, func(a api) http.HandlerFunc { return a.tunnel }},
 }
 
@@ -261,7 +266,7 @@ var resources = []struct {
 func limitBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		limit := int64(maxBody)
-		if r.URL.Path == "/v1/dht/put" {
+		if r.URL.Path == "/v1/dht/put" || r.URL.Path == "/v1/services/add" {
 			limit = maxPut
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))

@@ -38,12 +38,15 @@ type fakeAgent struct {
 	reloadErr error
 	table     control.DHT
 	onion     control.Onion
+	services  control.Services
 }
 
 func (f *fakeAgent) Status(context.Context) (mesh.Status, error) { return f.status, nil }
 func (f *fakeAgent) Reload(context.Context) (config.Diff, error) { return f.diff, f.reloadErr }
 
 func (f *fakeAgent) Onion() control.Onion { return f.onion }
+
+func (f *fakeAgent) Services() control.Services { return f.services }
 
 func (f *fakeAgent) DHT() control.DHT { return f.table }
 
