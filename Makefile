@@ -64,10 +64,11 @@ cover: ## show the coverage of each function, and the sum
 bench: build ## measure the mesh, one JSON object
 	bin/lab bench mesh -json
 
-compare: build ## measure beside babeld and yggdrasil, and the hash table beside anacrolix/dht
+compare: build ## measure beside babeld and yggdrasil, the hash table beside anacrolix/dht, the onion beside tor
 	cd lab/peers/anacrolix && $(GO) build -o ../../../bin/dht-anacrolix .
 	bin/lab bench compare
 	bin/lab bench compare-dht
+	bin/lab bench compare-onion
 
 build-all: $(TARGETS:%=dist/globalnet-%) ## cross-compile the router binary for all architectures
 

@@ -106,6 +106,6 @@ var benchInside = &command{name: "bench-inside", hidden: true, run: func(c *call
 }}
 
 // onionNode is a node of the onion that is measured alone.
-var onionNode = &command{name: onionlab.NodeCommand, hidden: true, run: func(c *call) error {
+var onionNode = &command{name: onionlab.NodeCommand, hidden: true, process: true, run: func(c *call) error {
 	return onionlab.Main(c, os.Stdin, c.stdout)
 }}

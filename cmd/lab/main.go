@@ -27,6 +27,7 @@ type command struct {
 	summary string
 	help    string // after the options
 	hidden  bool   // runs inside a sandbox; started by another command
+	process bool   // hidden, and runs wherever it is started
 	run     func(c *call) error
 }
 
@@ -72,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	for _, c := range commands {
-		if c.name != args[0] || c.hidden != netns.Inside() {
+		if c.name != args[0] || c.hidden != netns.Inside() && !c.process {
 			continue
 		}
 		err := c.run(&call{Context: ctx, command: c, args: args[1:], stdout: stdout, stderr: stderr})
