@@ -110,7 +110,7 @@ func (o *overlay) settings(c config.Config) onion.Settings {
 		secrets[s.Node] = []byte(s.Secret.Reveal())
 	}
 	s := onion.Settings{
-		Relay: c.Onion.Relay, Rate: c.Onion.Limits.Rate, Burst: c.Onion.Limits.Burst,
+		Relay: c.Onion.Relay, Rate: c.Onion.Limits.Rate, Burst: c.Onion.Limits.Burst, Quota: c.Onion.Limits.Quota,
 		Client: client.Settings{Hops: c.Onion.Hops, MinHops: c.Onion.MinHops},
 		Exit:   rules, Inside: c.Exit.Inside, ServePorts: c.Exit.ServePorts,
 		ExitSecret: []byte(c.Exit.Secret.Reveal()), ExitLimits: limits,

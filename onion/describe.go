@@ -59,7 +59,7 @@ func (n *Node) describe(ctx context.Context) error {
 		case <-old.C:
 			due = true
 		case <-check.C:
-			due = n.settings.Load().Relay && !bytes.Equal(n.exitSaid, policy.AppendSummary(nil, n.exit.Summary()))
+			due = n.relays() != n.relaySaid || n.relaySaid && !bytes.Equal(n.exitSaid, policy.AppendSummary(nil, n.exit.Summary()))
 		case <-rotate.C:
 			key, err := ntor.GenerateKey()
 			if err != nil {
@@ -78,7 +78,7 @@ func (n *Node) describe(ctx context.Context) error {
 func (n *Node) publish(now time.Time) error {
 	s := n.settings.Load()
 	sequence := n.directory.NextSequence()
-	if !s.Relay && sequence == 1 {
+	if n.relaySaid = n.relays(); !n.relaySaid && sequence == 1 {
 		return nil
 	}
 	d := &netdir.Descriptor{
@@ -87,7 +87,7 @@ func (n *Node) publish(now time.Time) error {
 		Protocols: netdir.CurrentProtocols(),
 		Suites:    suites(),
 	}
-	if s.Relay {
+	if n.relaySaid {
 		d.Flags = netdir.FlagRelay | netdir.FlagService
 		d.Exit = n.exit.Summary()
 		n.exitSaid = policy.AppendSummary(nil, d.Exit)

@@ -78,6 +78,7 @@ type Settings struct {
 	Client   client.Settings
 
 	Rate, Burst int64 // bytes a second that are carried for others, and at once; 0: no limit
+	Quota       int64 // bytes a month; 0: no limit
 
 	Exit       *policy.Policy // nil: nothing leaves here
 	Inside     bool           // streams may end at other nodes
@@ -102,9 +103,10 @@ type Node struct {
 	limiter   *exit.Limiter
 	client    *client.Client
 
-	onionKey ntor.PrivateKey // of describe, after New
-	sequence uint64          // of the descriptor; of describe
-	exitSaid []byte          // the exit's summary in it; of describe
+	onionKey  ntor.PrivateKey // of describe, after New
+	sequence  uint64          // of the descriptor; of describe
+	exitSaid  []byte          // the exit's summary in it; of describe
+	relaySaid bool            // that this node relays; of describe
 
 	settings   atomic.Pointer[Settings]
 	neighbours atomic.Pointer[[]identity.NodeID]
@@ -125,6 +127,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg, log: cfg.Log, renew: make(chan struct{}, 1), limiter: exit.NewLimiter(),
 		circuits: channel.NewBudget(cfg.Memory / cellMemory), streams: stream.NewBudget(cfg.Memory)}
 	n.neighbours.Store(new([]identity.NodeID))
+	n.limiter.Quota = exit.NewQuota(0)
 	var err error
 	if n.onionKey, err = ntor.GenerateKey(); err != nil {
 		return nil, fmt.Errorf("making an onion key: %w", err)
@@ -136,8 +139,8 @@ func New(cfg Config) (*Node, error) {
 	n.exit = exit.New(exit.Config{Self: self, Policy: s.Exit, Inside: s.Inside, ServePorts: s.ServePorts,
 		Secret: s.ExitSecret, Limits: s.ExitLimits, Dialer: cfg.Dialer, Log: cfg.Log})
 	n.load(cfg.State)
-	accept := &acceptor{on: func() bool { return n.settings.Load().Relay }}
-	n.manager = channel.NewManager(channel.Config{Identity: cfg.Identity, Accept: accept, Budget: n.circuits, Self: true},
+	accept := &acceptor{on: n.relays}
+	n.manager = channel.NewManager(channel.Config{Identity: cfg.Identity, Accept: accept, Limit: n.limiter, Budget: n.circuits, Self: true},
 		ported{cfg.Underlay, ChannelPort}, cfg.Log)
 	n.relay = relay.New(relay.Config{Identity: cfg.Identity, OnionKey: n.onionKey, Dialer: n.manager, Exit: n.exit,
 		Budget: n.streams, Log: cfg.Log})
@@ -218,7 +221,12 @@ func (n *Node) Apply(s Settings) {
 func (n *Node) set(s Settings) {
 	n.settings.Store(&s)
 	n.limiter.Set(s.Rate, s.Burst)
+	n.limiter.Quota.SetLimit(s.Quota)
 }
+
+// relays reports whether circuits of others are carried: if the owner wants it, and
+// as long as the month's bytes last.
+func (n *Node) relays() bool { return n.settings.Load().Relay && n.limiter.Quota.Left() }
 
 // redescribe has the descriptor made again.
 func (n *Node) redescribe() {

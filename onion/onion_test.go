@@ -504,3 +504,63 @@ func TestReady(t *testing.T) {
 		return len(again) == 1 && again[0].ID != stubs[0].ID
 	})
 }
+
+// What is carried for others has a rate; what this node wants for itself has none.
+func TestRate(t *testing.T) {
+	w := newNetwork(t)
+	slow := relays()
+	slow.Rate, slow.Burst = 1<<20, 64<<10
+	a, b := w.add(relays(), nil), w.add(slow, nil)
+	out := w.add(exits(), nil)
+	w.meet()
+	to := target(w.echo())
+	carry := func(from *testNode, hops ...identity.NodeID) time.Duration {
+		t.Helper()
+		s, err := from.Client().DialPath(withTimeout(t), path.Route{Hops: hops, Target: &to}, to, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if err := say(s, strings.Repeat("x", 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(begun)
+	}
+	// A MiB there and back, of which the burst is a sixteenth a direction at the most.
+	if took := carry(a, b.id.NodeID(), out.id.NodeID()); took < 1500*time.Millisecond {
+		t.Errorf("2 MiB passed a relay of 1 MiB/s in %v", took)
+	}
+	if took := carry(b, a.id.NodeID(), out.id.NodeID()); took > 1500*time.Millisecond {
+		t.Errorf("a relay's own 2 MiB took %v", took)
+	}
+}
+
+// A relay that has carried its month's bytes takes no more circuits, and says so.
+func TestQuota(t *testing.T) {
+	w := newNetwork(t)
+	s := relays()
+	s.Quota = 100 << 10
+	a, b := w.add(relays(), nil), w.add(s, nil)
+	out := w.add(exits(), nil)
+	w.meet()
+	to := target(w.echo())
+	route := path.Route{Hops: []identity.NodeID{b.id.NodeID(), out.id.NodeID()}, Target: &to}
+	conn, err := a.Client().DialPath(withTimeout(t), route, to, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := say(conn, strings.Repeat("x", 100<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Client().DialPath(withTimeout(t), route, to, nil); err == nil {
+		t.Error("a circuit was made after the month's bytes were carried")
+	}
+	state := b.Save(time.Now())
+	again, err := New(Config{Identity: b.id, Underlay: b, Settings: s, State: state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Status(time.Now()).Relay {
+		t.Error("a restart gives back the month's bytes")
+	}
+}

@@ -11,8 +11,8 @@ import (
 	"globalnet/onion/path"
 )
 
-// stateHeader begins what Save returns. Then come guards, directory and the exit's
-// usage, each with its length (4) in front; each has a checksum of its own, or is
+// stateHeader begins what Save returns. Then come guards, directory and the month's
+// traffic, each with its length (4) in front; each has a checksum of its own, or is
 // small enough to do without.
 const stateHeader = "globalnet onion state 1\n"
 
@@ -21,7 +21,7 @@ var errState = errors.New("state of the onion is damaged")
 // Save returns what should survive a restart: guards, how long relays are known,
 // and what is used up of the month's traffic.
 func (n *Node) Save(now time.Time) []byte {
-	usage, err := json.Marshal(n.exit.Quota().Save())
+	usage, err := json.Marshal([2]exit.Usage{n.exit.Quota().Save(), n.limiter.Quota.Save()})
 	if err != nil {
 		panic(err) // numbers
 	}
@@ -54,12 +54,12 @@ func (n *Node) load(state []byte) {
 	if err := n.directory.Load(now, parts[1]); err != nil {
 		n.log.Warn("how long relays are known is not known", "err", err)
 	}
-	var usage exit.Usage
-	if err := json.Unmarshal(parts[2], &usage); err == nil {
-		err = n.exit.Quota().Load(usage)
-		if err != nil {
-			n.log.Warn("this month's traffic of the exit is not known", "err", err)
-		}
+	var usage [2]exit.Usage
+	if err = json.Unmarshal(parts[2], &usage); err == nil {
+		err = errors.Join(n.exit.Quota().Load(usage[0]), n.limiter.Quota.Load(usage[1]))
+	}
+	if err != nil {
+		n.log.Warn("this month's traffic is not known", "err", err)
 	}
 }
 

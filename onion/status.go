@@ -30,7 +30,7 @@ type Status struct {
 func (n *Node) Status(now time.Time) Status {
 	relays := n.directory.Relays(now)
 	s := Status{
-		Relay: n.settings.Load().Relay, Exit: n.exit.Summary(), Relays: len(relays),
+		Relay: n.relays(), Exit: n.exit.Summary(), Relays: len(relays),
 		Client: n.client.State(), Guards: n.chooser.Guards(now), Carried: n.relay.Stats(), Channels: len(n.manager.Channels()),
 		Cells: n.circuits.Used(), CellsKilled: n.circuits.Killed(), Bytes: n.streams.Used(), BytesKilled: n.streams.Killed(),
 	}

@@ -65,7 +65,25 @@ type Config struct {
 	Identity *identity.Identity
 	Accept   Acceptor // nil: circuits of others are refused
 	Budget   *Budget  // nil: one of its own
+	Limit    Limit    // of what channels carry that others opened; nil: there is none
 	Self     bool     // a node may open channels to itself: where there are few, circuits end at home
+}
+
+// Limit bounds a rate of bytes. exit.Limiter does.
+type Limit interface {
+	// Active reports whether there is a bound now.
+	Active() bool
+	// Wait takes n bytes and waits until they are paid for, at most until done is closed.
+	Wait(n int, done <-chan struct{})
+}
+
+// limit returns the bound of this channel; nil if it has none now. What this node
+// wants for itself goes through channels that it opened.
+func (c *Channel) limit() Limit {
+	if c.client || c.cfg.Limit == nil || !c.cfg.Limit.Active() {
+		return nil
+	}
+	return c.cfg.Limit
 }
 
 // Stats counts what went through a channel. All are since it was made.

@@ -212,7 +212,7 @@ func (m *Manager) Channel(ctx context.Context, id identity.NodeID) (*Channel, er
 	}
 	m.mu.Lock()
 	for _, c := range m.channels[id] {
-		if !c.isClosing() {
+		if !c.isClosing() && c.limit() == nil { // what we want for ourselves is not bounded
 			m.mu.Unlock()
 			return c, nil
 		}

@@ -42,6 +42,9 @@ func (b *inbox) need(n int, idle func()) ([]byte, error) {
 		m, err := b.read()
 		b.end += m
 		b.c.stats.bytesIn.Add(uint64(m))
+		if l := b.c.limit(); l != nil {
+			l.Wait(m, b.c.closing)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -96,7 +96,7 @@ func (c *Channel) flush() {
 	if !c.out.seize() {
 		return
 	}
-	if c.raw == nil {
+	if c.raw == nil || c.limit() != nil { // the writer may wait, the caller not
 		c.out.handOver()
 		return
 	}
@@ -137,6 +137,9 @@ func (c *Channel) writeAll() error {
 				return err
 			}
 			c.conn.SetWriteDeadline(time.Time{})
+			if l := c.limit(); l != nil {
+				l.Wait(len(p.record), c.closing)
+			}
 		}
 		if !c.pack(p) {
 			return nil

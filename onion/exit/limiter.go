@@ -42,6 +42,9 @@ func (l *Limiter) Set(rate, burst int64) {
 	l.turns.Add(1)
 }
 
+// Active reports whether there is a limit, or a Quota that counts.
+func (l *Limiter) Active() bool { return l.rate.Load() != 0 || l.Quota != nil && l.Quota.Limited() }
+
 // Take takes n bytes and returns how long to wait before taking more.
 func (l *Limiter) Take(n int) time.Duration {
 	if l.Quota != nil {

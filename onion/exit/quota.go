@@ -59,6 +59,9 @@ func NewQuota(limit int64) *Quota {
 	return q
 }
 
+// Limited reports whether there is a limit.
+func (q *Quota) Limited() bool { return q.limit.Load() > 0 }
+
 // SetLimit changes the limit.
 func (q *Quota) SetLimit(limit int64) { q.limit.Store(max(limit, 0)) }
 
