@@ -55,7 +55,7 @@ func TestReferenceNamesEveryOption(t *testing.T) {
 	}{
 		{"globalnet", names(mainOptions)}, {"peer", peerOptions}, {"onion", names(onionOptions)}, {"exit", names(exitOptions)},
 		{"proxy", names(proxyOptions)}, {"tunnel", names(tunnelOptions)}, {"name", names(nameOptions)}, {"exit_secret", names(exitSecretOptions)},
-		{"hidden_service", names(hiddenServiceOptions)}, {"service_key", names(serviceKeyOptions)}, {"service", names(serviceOptions)}, {"lan", names(lanOptions)},
+		{"hidden_service", names(hiddenServiceOptions)}, {"service_key", names(serviceKeyOptions)}, {"service", names(serviceOptions)}, {"lan", names(lanOptions)}, {"radio", names(radioOptions)},
 	} {
 		for _, name := range want.options {
 			if !slices.Contains(got[want.section], name) {

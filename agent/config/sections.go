@@ -18,7 +18,7 @@ const (
 )
 
 // sectionTypes are the types that readSection and read know.
-var sectionTypes = []string{"globalnet", "peer", "onion", "exit", "proxy", "tunnel", "name", "exit_secret", "hidden_service", "service_key", "service", "lan"}
+var sectionTypes = []string{"globalnet", "peer", "onion", "exit", "proxy", "tunnel", "name", "exit_secret", "hidden_service", "service_key", "service", "lan", "radio"}
 
 // readSection reads a section of the onion or of the service; false if it is none.
 func (r *reader) readSection(c *Config, s Section) bool {
@@ -68,6 +68,8 @@ func (r *reader) readSection(c *Config, s Section) bool {
 		readSingle(r, s, serviceOptions, new(struct{}))
 	case "lan":
 		r.readLAN(c, s)
+	case "radio":
+		r.readRadio(s)
 	default:
 		return false
 	}

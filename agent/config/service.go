@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // serviceOptions are those of `config service`. OpenWrt's init script acts on them
@@ -14,6 +15,16 @@ var serviceOptions = []option[struct{}]{
 	{name: "gc", set: judgeNumber(10000)},
 	{name: "maxprocs", set: judgeNumber(1024)},
 	{name: "manage_firewall", set: judgeBool},
+	{name: "manage_dns", set: judgeBool},
+	{name: "manage_wireless", set: judgeBool},
+	{name: "led", set: judgeLED},
+}
+
+func judgeLED(_ *reader, _ *struct{}, v string) error {
+	if len(v) > 64 || strings.ContainsAny(v, "/ ") {
+		return fmt.Errorf("%q: want a name below /sys/class/leds", v)
+	}
+	return nil
 }
 
 func judgeBool(_ *reader, _ *struct{}, v string) error {
