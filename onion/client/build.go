@@ -234,7 +234,7 @@ func (c *Client) choose(ctx context.Context, need path.Need) ([]netdir.Relay, er
 			}
 			return choice.Relays, err
 		}
-		if wait := graceTime - now.Sub(c.started); wait > 0 && few.Have < want {
+		if wait := graceTime + time.Duration(c.news.Load()) - now.Sub(c.started); wait > 0 && few.Have < want {
 			select { // the directory may still be on its way
 			case <-ctx.Done():
 				return nil, context.Cause(ctx)

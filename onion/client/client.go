@@ -35,6 +35,7 @@ type Chooser interface {
 type Directory interface {
 	Relay(now time.Time, node identity.NodeID) (netdir.Relay, bool)
 	NodeOf(addr netip.Addr) (identity.NodeID, bool)
+	Changed() <-chan struct{} // closed at the next change
 	ReportCircuit(now time.Time, hops []identity.NodeID, failed int)
 	ReportBandwidth(now time.Time, node identity.NodeID, bytesPerSecond int64)
 }
@@ -95,7 +96,7 @@ const (
 	cleanTime  = time.Hour        // an unused circuit is kept for so long
 	lifeTime   = 24 * time.Hour   // of any circuit
 	activeTime = time.Hour        // circuits wait ready for so long after somebody asked for one
-	graceTime  = 5 * time.Second  // after the start, in which fewer relays than wanted may mean that not all are known yet
+	graceTime  = 5 * time.Second  // after news of relays, in which fewer than wanted may mean that not all are known yet
 
 	buildTimeout = 10 * time.Second
 	buildTries   = 4
@@ -107,6 +108,7 @@ const (
 type Client struct {
 	cfg     Config
 	started time.Time
+	news    atomic.Int64  // when the directory last changed, in ns since the start: clocks are set
 	wake    chan struct{} // the pool wants tending
 	slots   chan struct{} // builds under way
 

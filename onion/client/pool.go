@@ -24,6 +24,8 @@ func (c *Client) Run(ctx context.Context) error {
 	c.mu.Lock()
 	c.ctx = ctx
 	c.mu.Unlock()
+	c.news.Store(int64(time.Since(c.started)))
+	c.tasks.Go(func() { c.follow(ctx) })
 	close(c.running)
 	ticker := time.NewTicker(tendInterval)
 	defer ticker.Stop()
@@ -46,6 +48,23 @@ func (c *Client) Run(ctx context.Context) error {
 	closeAll(all)
 	c.tasks.Wait()
 	return nil
+}
+
+// follow remembers when there was news of relays.
+func (c *Client) follow(ctx context.Context) {
+	for {
+		changed := c.cfg.Directory.Changed()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+			c.news.Store(int64(time.Since(c.started)))
+			select { // news comes in crowds
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
 }
 
 // closeAll closes circuits. Their streams call back, so mu must not be held.
