@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 )
 
 // commands is the table of commands, in the order of `globalnet help`. It is a
 // function because help is in the table and reads it.
 func commands() []command {
-	return []command{
+	list := []command{
 		{
 			name: "run", flags: "config", run: runAgent,
 			summary: "Run the agent until SIGTERM or SIGINT; SIGHUP reloads the configuration.",
@@ -164,11 +165,12 @@ func commands() []command {
 			example: "globalnet version\nglobalnet version --json",
 		},
 		{
-			name: "help", args: "[COMMAND]", most: 2, run: help,
+			name: "help", args: "[COMMAND]", most: 3, run: help,
 			summary: "List the commands, or explain one.",
 			example: "globalnet help\nglobalnet help config check",
 		},
 	}
+	return slices.Insert(list, slices.IndexFunc(list, func(c command) bool { return c.name == "dht status" }), serviceCommands()...)
 }
 
 func help(_ context.Context, in *invocation) error {
@@ -185,7 +187,7 @@ func help(_ context.Context, in *invocation) error {
 	}
 	fmt.Fprintf(in.stdout, "GlobalNet: a network of routers that nobody owns.\n\nusage: globalnet COMMAND [flags]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(in.stdout, "  %-13s %s\n", c.name, c.summary)
+		fmt.Fprintf(in.stdout, "  %-21s %s\n", c.name, c.summary)
 	}
 	fmt.Fprintf(in.stdout, "\n`globalnet COMMAND --help` explains one, with examples.\n%s\n", exitCodes)
 	return nil

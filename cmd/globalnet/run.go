@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"globalnet/agent/config"
@@ -46,18 +47,19 @@ type invocation struct {
 	socket     string
 	identity   string
 	root       string
+	service    serviceFlags
 }
 
 // command is a row of the table of commands.
 type command struct {
-	name    string // one or two words
+	name    string // one to three words
 	args    string // after the name, in the usage line
 	least   int    // how many arguments it takes
 	most    int
 	summary string
 	detail  string
 	example string
-	flags   string // which of the flags it has: any of "json path raw config socket identity"
+	flags   string // which of the flags it has: any of "json path raw config socket identity root", and of serviceFlags.define
 	run     func(ctx context.Context, in *invocation) error
 }
 
@@ -111,7 +113,7 @@ func explain(err error) string {
 	return text
 }
 
-// find returns the command that args begin with, two words before one.
+// find returns the command that args begin with, most words first.
 func find(args []string) (command, []string, error) {
 	if len(args) == 0 || args[0] == "-h" || args[0] == "-help" || args[0] == "--help" {
 		args = append([]string{"help"}, args[min(len(args), 1):]...)
@@ -119,7 +121,7 @@ func find(args []string) (command, []string, error) {
 	if args[0] == "--version" {
 		args = append([]string{"version"}, args[1:]...)
 	}
-	for words := min(len(args), 2); words > 0; words-- {
+	for words := min(len(args), 3); words > 0; words-- {
 		name := strings.Join(args[:words], " ")
 		for _, c := range commands() {
 			if c.name == name {
@@ -127,14 +129,17 @@ func find(args []string) (command, []string, error) {
 			}
 		}
 	}
-	var group []string
-	for _, c := range commands() {
-		if second, ok := strings.CutPrefix(c.name, args[0]+" "); ok {
-			group = append(group, second)
+	for words := min(len(args), 2); words > 0; words-- {
+		var group []string
+		name := strings.Join(args[:words], " ")
+		for _, c := range commands() {
+			if rest, ok := strings.CutPrefix(c.name, name+" "); ok {
+				group = append(group, rest)
+			}
 		}
-	}
-	if group != nil {
-		return command{}, nil, fmt.Errorf("%s what? one of: %s", args[0], strings.Join(group, ", "))
+		if group != nil {
+			return command{}, nil, fmt.Errorf("%s what? one of: %s", name, strings.Join(group, ", "))
+		}
 	}
 	return command{}, nil, fmt.Errorf("no command %q; `globalnet help` lists them", args[0])
 }
@@ -185,10 +190,11 @@ func (in *invocation) flagSet(c command) *flag.FlagSet {
 	if c.has("identity") {
 		fs.StringVar(&in.identity, "identity", "", "key `FILE` (default: the one in the configuration)")
 	}
+	in.service.define(fs, c)
 	return fs
 }
 
-func (c command) has(name string) bool { return strings.Contains(c.flags, name) }
+func (c command) has(name string) bool { return slices.Contains(strings.Fields(c.flags), name) }
 
 func (c command) synopsis() string {
 	return strings.Join(strings.Fields("globalnet "+c.name+" [flags] "+c.args), " ")
@@ -203,7 +209,7 @@ func (c command) usage(w io.Writer) {
 		fmt.Fprintf(w, "\nFlags:\n")
 		new(invocation).flagSet(c).VisitAll(func(f *flag.Flag) {
 			value, text := flag.UnquoteUsage(f)
-			fmt.Fprintf(w, "  %-17s %s\n", strings.TrimSpace("--"+f.Name+" "+value), text)
+			fmt.Fprintf(w, "  %-22s %s\n", strings.TrimSpace("--"+f.Name+" "+value), text)
 		})
 	}
 	fmt.Fprintf(w, "\nExamples:\n")
