@@ -20,7 +20,7 @@ const agentsOnion = `router c r1 r2 r3 r4 r5 x
 segment cable c r1 r2 r3 r4 r5 x
 uplink x
 set * wireguard user
-set x exit.policy web
+set x exit.policy all
 set x exit.allow_private 203.0.113.0/24
 set x exit.rule accept 203.0.113.0/24:*
 `
