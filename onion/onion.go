@@ -29,6 +29,9 @@ import (
 	"globalnet/onion/path"
 	"globalnet/onion/policy"
 	"globalnet/onion/relay"
+	"globalnet/onion/service"
+	"globalnet/onion/service/host"
+	"globalnet/onion/service/visit"
 	"globalnet/onion/stream"
 )
 
@@ -69,6 +72,14 @@ type Config struct {
 	// taken to be of age FindAge. It may be nil.
 	Find    func(ctx context.Context, node identity.NodeID) (raw []byte, err error)
 	FindAge time.Duration
+
+	// Table serves the hash table to streams of others, until they end; nil: none does.
+	Table func(ctx context.Context, conn net.Conn)
+	// ServiceTable asks such a Table of another node, for the descriptors of services.
+	// nil: services can neither be offered nor reached.
+	ServiceTable service.Table
+	// Names returns the node or service that the owner calls so; it may be nil.
+	Names func(name string) (identity.NodeID, bool)
 }
 
 // Settings can be changed while the Node runs.
@@ -102,6 +113,8 @@ type Node struct {
 	exit      *exit.Exit
 	limiter   *exit.Limiter
 	client    *client.Client
+	visitor   *visit.Visitor
+	host      *host.Host
 
 	onionKey  ntor.PrivateKey // of describe, after New
 	sequence  uint64          // of the descriptor; of describe
@@ -143,20 +156,23 @@ func New(cfg Config) (*Node, error) {
 	n.manager = channel.NewManager(channel.Config{Identity: cfg.Identity, Accept: accept, Limit: n.limiter, Budget: n.circuits, Self: true},
 		ported{cfg.Underlay, ChannelPort}, cfg.Log)
 	n.relay = relay.New(relay.Config{Identity: cfg.Identity, OnionKey: n.onionKey, Dialer: n.manager, Exit: n.exit,
-		Budget: n.streams, Log: cfg.Log})
+		Budget: n.streams, Table: cfg.Table, Log: cfg.Log})
 	accept.relay = n.relay
 	n.gossip, err = netdir.NewGossip(netdir.GossipConfig{Identity: cfg.Identity, Directory: n.directory,
 		Underlay: ported{cfg.Underlay, DirectoryPort}, Log: cfg.Log, OnVouches: n.redescribe})
 	if err != nil {
 		return nil, err
 	}
-	n.client = client.New(client.Config{Channels: n.manager, Chooser: n.chooser, Directory: &addressed{Directory: n.directory}, Zone: Zone, Find: n.find, Log: cfg.Log, Settings: s.Client,
+	n.visitor = visit.New(visit.Config{Names: cfg.Names, Log: cfg.Log})
+	n.client = client.New(client.Config{Channels: n.manager, Chooser: n.chooser, Directory: &addressed{Directory: n.directory},
+		Services: n.visitor, Zone: Zone, Self: self, Find: n.find, Log: cfg.Log, Settings: s.Client,
 		Secret: func(node identity.NodeID) []byte {
 			if secret := n.settings.Load().Secret; secret != nil {
 				return secret(node)
 			}
 			return nil
 		}})
+	n.offerServices()
 	n.set(s)
 	return n, nil
 }
@@ -196,6 +212,8 @@ func (n *Node) Run(ctx context.Context, channels, directory net.Listener) error 
 	group.Go(func() error { return n.manager.Run(ctx, channels) })
 	group.Go(func() error { return n.gossip.Run(ctx, directory) })
 	group.Go(func() error { return n.client.Run(ctx) })
+	group.Go(func() error { return n.visitor.Run(ctx) })
+	group.Go(func() error { return n.host.Run(ctx) })
 	group.Go(func() error { return n.describe(ctx) })
 	return group.Wait()
 }

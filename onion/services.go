@@ -3,15 +3,26 @@ package onion
 import (
 	"globalnet/internal/identity"
 	"globalnet/onion/service"
+	"globalnet/onion/service/host"
 	"globalnet/onion/service/key"
+	"globalnet/onion/service/places"
 )
+
+// offerServices joins what offers hidden services and what reaches them to the client's
+// circuits.
+func (n *Node) offerServices() {
+	at := &places.Places{Client: n.client, Table: n.cfg.ServiceTable}
+	n.visitor.Use(n.client, at)
+	n.host = host.New(host.Config{Node: n.cfg.Identity, Client: n.client, Places: at, Relays: n.directory.Relays,
+		Budget: n.streams, Log: n.log})
+}
 
 // SetServices says which services this node offers from now on. Those that are the
 // same go on as they are.
-func (n *Node) SetServices(list []service.Config) {}
+func (n *Node) SetServices(list []service.Config) { n.host.Set(list) }
 
 // Services returns the state of the services of this node.
-func (n *Node) Services() []service.Status { return nil }
+func (n *Node) Services() []service.Status { return n.host.Status() }
 
 // SetServiceKeys says by which keys restricted services let this node in.
-func (n *Node) SetServiceKeys(keys map[identity.NodeID]*key.ClientKey) {}
+func (n *Node) SetServiceKeys(keys map[identity.NodeID]*key.ClientKey) { n.visitor.SetKeys(keys) }

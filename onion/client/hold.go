@@ -69,6 +69,21 @@ func (c *Client) Hops() int {
 	return c.settings.Hops
 }
 
+// Draw returns a relay as the last hop of a path is drawn, by weight.
+func (c *Client) Draw(avoid ...identity.NodeID) (netdir.Relay, error) {
+	choice, err := c.cfg.Chooser.Choose(time.Now(), path.Need{Hops: 1, Avoid: avoid, NoGuard: true})
+	if err != nil {
+		return netdir.Relay{}, err
+	}
+	return choice.Relays[0], nil
+}
+
+// Hop returns a relay as a hop of a circuit of this node's.
+func (c *Client) Hop(r netdir.Relay) circuit.Hop { return c.hop(r) }
+
+// Listed reports whether paths may be chosen with a relay.
+func (c *Client) Listed(node identity.NodeID) bool { return c.listed(node) }
+
 // Hold makes a circuit that is the caller's.
 func (c *Client) Hold(ctx context.Context, w Want) (*Held, error) {
 	select {

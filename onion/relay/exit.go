@@ -31,8 +31,8 @@ type Error struct{ Reason cell.EndReason }
 
 func (e *Error) Error() string { return "exit: " + e.Reason.String() }
 
-// endReason translates the error of a connection.
-func endReason(err error) cell.EndReason {
+// EndReason translates the error of a connection for the other end of a stream.
+func EndReason(err error) cell.EndReason {
 	var told *Error
 	var dns *net.DNSError
 	switch {
@@ -90,7 +90,7 @@ func (c *circuit) resolve(name string, answer func(cell.Resolved)) {
 		defer cancel()
 		m, err := resolver.Resolve(c.mark(ctx), name)
 		if err != nil {
-			m = cell.Resolved{Reason: endReason(err)}
+			m = cell.Resolved{Reason: EndReason(err)}
 		}
 		answer(m)
 	}) {
@@ -109,21 +109,29 @@ func (r *Relay) serve(ctx context.Context, s *stream.Stream, target cell.Target)
 	conn, err := r.cfg.Exit.Connect(connectCtx, target)
 	cancel()
 	if err != nil {
-		s.CloseWith(endReason(err))
+		s.CloseWith(EndReason(err))
 		return
 	}
-	defer conn.Close()
 	var addr netip.Addr
 	if a, ok := conn.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		addr = a.AddrPort().Addr().Unmap().WithZone("")
 	}
 	if s.Accepted(addr) != nil {
+		conn.Close()
 		return
 	}
 	if target.Network == cell.UDP {
+		defer conn.Close()
 		r.servePackets(s, conn)
 		return
 	}
+	Carry(s, conn, func(f func()) bool { return r.start(func(context.Context) { f() }) })
+}
+
+// Carry carries the bytes of a stream to conn and back until both ways are closed, and
+// closes conn. Start runs a function on a goroutine, or reports false.
+func Carry(s *stream.Stream, conn net.Conn, start func(func()) bool) {
+	defer conn.Close()
 	outward := make(chan struct{}) // closed when all that the client sent is written
 	s.AfterEnd(func() {
 		if end := (*stream.EndError)(nil); !errors.As(s.Err(), &end) || end.Reason != cell.EndDone {
@@ -139,10 +147,10 @@ func (r *Relay) serve(ctx context.Context, s *stream.Stream, target cell.Target)
 		default:
 		}
 	})
-	started := r.start(func(context.Context) {
+	started := start(func() {
 		_, err := s.WriteTo(conn)
 		if err != nil {
-			s.CloseWith(endReason(err))
+			s.CloseWith(EndReason(err))
 		} else if half, ok := conn.(interface{ CloseWrite() error }); ok {
 			half.CloseWrite()
 		}
@@ -155,8 +163,8 @@ func (r *Relay) serve(ctx context.Context, s *stream.Stream, target cell.Target)
 		s.CloseWith(cell.EndCircuit)
 		return
 	}
-	if _, err = io.Copy(s, conn); err != nil && !errors.Is(err, net.ErrClosed) {
-		s.CloseWith(endReason(err))
+	if _, err := io.Copy(s, conn); err != nil && !errors.Is(err, net.ErrClosed) {
+		s.CloseWith(EndReason(err))
 	} else {
 		s.CloseWrite()
 	}

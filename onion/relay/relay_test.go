@@ -400,7 +400,7 @@ func TestEndReasons(t *testing.T) {
 		cell.EndReset:       syscall.ECONNRESET,
 		cell.EndMisc:        errors.New("something"),
 	} {
-		if got := endReason(err); got != want {
+		if got := EndReason(err); got != want {
 			t.Errorf("%v: %v", err, got)
 		}
 	}

@@ -1,0 +1,154 @@
+// Package host offers hidden services: it keeps their introduction points, publishes
+// their descriptors, answers introductions and connects streams to what is behind the
+// ports. docs/protocols/service.md has the protocol.
+//
+// A Host owns the services and the relays that its circuits go by. The methods may be
+// called from any goroutine; each service belongs to a goroutine of its own.
+package host
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"globalnet/internal/identity"
+	"globalnet/onion/client"
+	"globalnet/onion/netdir"
+	"globalnet/onion/service"
+	"globalnet/onion/service/places"
+	"globalnet/onion/stream"
+)
+
+// Config is what a Host needs.
+type Config struct {
+	Node   *identity.Identity // names this machine among those of a service
+	Client *client.Client
+	Places *places.Places
+	Relays func(now time.Time) []netdir.Relay
+	Budget *stream.Budget   // of what clients send; nil: no bound but that of each stream
+	Now    func() time.Time // mesh time; nil: time.Now
+	Log    *slog.Logger
+}
+
+// maxStreams bounds the streams of all services of a node.
+const maxStreams = 8192
+
+// Host offers services while Run runs.
+type Host struct {
+	cfg     Config
+	seconds seconds
+	streams chan struct{} // a place for each
+
+	mu      sync.Mutex
+	ctx     context.Context // of Run; nil before and after
+	tasks   sync.WaitGroup
+	running chan struct{}
+	offers  map[identity.NodeID]*offer
+	order   []identity.NodeID
+}
+
+// New returns a Host without services.
+func New(cfg Config) *Host {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Host{cfg: cfg, streams: make(chan struct{}, maxStreams), running: make(chan struct{}), offers: make(map[identity.NodeID]*offer)}
+}
+
+// Run offers the services until ctx ends, and returns when all that it started has ended.
+func (h *Host) Run(ctx context.Context) error {
+	h.mu.Lock()
+	h.ctx = ctx
+	for _, o := range h.offers {
+		h.begin(o)
+	}
+	h.mu.Unlock()
+	<-ctx.Done()
+	h.mu.Lock()
+	h.ctx = nil
+	h.mu.Unlock()
+	h.tasks.Wait()
+	return nil
+}
+
+// begin starts an offer. Called with mu held.
+func (h *Host) begin(o *offer) {
+	ctx, cancel := context.WithCancel(h.ctx)
+	o.stop = cancel
+	h.tasks.Go(func() {
+		defer close(o.ended)
+		o.run(ctx)
+	})
+}
+
+// start runs f on a goroutine that Run waits for.
+func (h *Host) start(f func(ctx context.Context)) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ctx == nil || h.ctx.Err() != nil {
+		return false
+	}
+	ctx := h.ctx
+	h.tasks.Go(func() { f(ctx) })
+	return true
+}
+
+// Set says which services there are. Those that are as before go on; a change of
+// anything but the name and the ports makes new introduction points, so that whoever is
+// shut out does not know them.
+func (h *Host) Set(list []service.Config) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	keep := make(map[identity.NodeID]bool)
+	h.order = h.order[:0]
+	for _, c := range list {
+		id := c.Key.NodeID()
+		if keep[id] {
+			continue // written twice: the first counts
+		}
+		keep[id] = true
+		h.order = append(h.order, id)
+		old := h.offers[id]
+		if old != nil && same(old.config, c) {
+			old.setPorts(c)
+			continue
+		}
+		o := newOffer(h, c)
+		if old != nil {
+			old.end()
+			o.after = old
+		}
+		h.offers[id] = o
+		if h.ctx != nil && h.ctx.Err() == nil {
+			h.begin(o)
+		}
+	}
+	for id, o := range h.offers {
+		if !keep[id] {
+			o.end()
+			delete(h.offers, id)
+		}
+	}
+}
+
+// same reports whether two services differ in name and ports alone.
+func same(a, b service.Config) bool {
+	return a.Points == b.Points && a.Restricted == b.Restricted && a.SingleHop == b.SingleHop && a.Work == b.Work &&
+		slices.Equal(a.Clients, b.Clients)
+}
+
+// Status returns the state of the services, in the order in which they were set.
+func (h *Host) Status() []service.Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]service.Status, 0, len(h.order))
+	for _, id := range h.order {
+		list = append(list, h.offers[id].state())
+	}
+	return list
+}

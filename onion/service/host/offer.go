@@ -1,0 +1,244 @@
+package host
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"globalnet/internal/identity"
+	"globalnet/onion/client"
+	"globalnet/onion/service"
+	"globalnet/onion/service/desc"
+	"globalnet/onion/service/intro"
+	"globalnet/onion/service/key"
+	"globalnet/onion/service/pow"
+)
+
+const (
+	maxArrived = 256 // introductions that came in and were not looked at
+	maxAnswers = 16  // introductions that are being answered
+	maxClients = 256 // circuits of clients of one service
+	idleClient = 15 * time.Minute
+	lookAround = 30 * time.Second // at what changes by itself
+)
+
+// offer is a service that this node offers.
+type offer struct {
+	h      *Host
+	config service.Config // without ports
+	self   *key.ClientKey // by which machines of a restricted service read each other
+	cookie desc.Cookie
+	access desc.Access
+	stop   context.CancelFunc // nil: not begun
+	ended  chan struct{}
+	after  *offer // which has to end first
+
+	arrived chan arrival
+	events  chan func() // for run
+
+	// Of run.
+	points    []*point
+	making    int // points
+	failed    backoff
+	avoid     map[identity.NodeID]time.Time // relays that failed as introduction points, until then
+	seeds     *pow.Seeds
+	queue     pow.Queue[*intro.Introduction]
+	answering int
+	effort    uint32
+	periods   []uint64
+	publisher publisher
+
+	mu      sync.Mutex
+	ports   map[uint16]service.Port
+	status  service.Status
+	clients map[*caller]struct{}
+}
+
+// arrival is an introduction that came through a point.
+type arrival struct {
+	point *point
+	body  []byte
+}
+
+func newOffer(h *Host, c service.Config) *offer {
+	o := &offer{h: h, config: c, ended: make(chan struct{}), arrived: make(chan arrival, maxArrived), events: make(chan func(), 16),
+		avoid: make(map[identity.NodeID]time.Time), clients: make(map[*caller]struct{})}
+	o.setPorts(c)
+	o.config.Ports = nil
+	o.status.Address = c.Key.NodeID()
+	o.access = desc.Access{Restricted: c.Restricted, Clients: slices.Clone(c.Clients)}
+	if c.Restricted {
+		o.self = selfKey(c.Key)
+		o.access.Clients = append(o.access.Clients, o.self.Public())
+	}
+	if len(o.access.Clients) > 0 {
+		o.cookie = desc.NewCookie()
+		o.access.Cookie = o.cookie
+	}
+	return o
+}
+
+// selfKey is the client's key that a restricted service gives itself: another machine of
+// it could not read the descriptors otherwise.
+func selfKey(id *identity.Identity) *key.ClientKey {
+	sum := key.Hash("globalnet service self", id.Seed())
+	k, err := key.ClientKeyFrom(sum[:])
+	if err != nil {
+		panic(err) // only of a wrong length
+	}
+	return k
+}
+
+func (o *offer) setPorts(c service.Config) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.status.Name = c.Name
+	o.ports = make(map[uint16]service.Port, len(c.Ports))
+	for _, p := range c.Ports {
+		o.ports[p.Port] = p
+	}
+}
+
+// end has run return soon.
+func (o *offer) end() {
+	if o.stop != nil {
+		o.stop()
+		return
+	}
+	close(o.ended)
+}
+
+// state returns a copy of the status.
+func (o *offer) state() service.Status {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.status
+	s.Points = slices.Clone(s.Points)
+	s.Clients = len(o.clients)
+	for c := range o.clients {
+		s.Streams += c.held.Circuit().Streams()
+	}
+	return s
+}
+
+func (o *offer) setStatus(f func(*service.Status)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f(&o.status)
+}
+
+// run offers the service until ctx ends.
+func (o *offer) run(ctx context.Context) {
+	if o.after != nil { // two would publish against each other
+		<-o.after.ended
+		o.after = nil
+	}
+	now := o.h.cfg.Now()
+	o.seeds = pow.NewSeeds(o.config.Key.NodeID(), now)
+	o.publisher.begin(ctx, o)
+	defer o.close()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		wait := o.tend(ctx)
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case a := <-o.arrived:
+			o.judge(a)
+		case f := <-o.events:
+			f()
+		case <-timer.C:
+		}
+	}
+}
+
+// later has f called by run; false if run has ended.
+func (o *offer) later(ctx context.Context, f func()) bool {
+	select {
+	case o.events <- f:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-o.ended:
+		return false
+	}
+}
+
+// tend does what is due, and returns when it wants to be called again at the latest.
+func (o *offer) tend(ctx context.Context) time.Duration {
+	now := o.h.cfg.Now()
+	if periods := key.Periods(o.config.Key.NodeID(), now); !slices.Equal(periods, o.periods) {
+		o.periods = periods
+		for _, p := range o.points {
+			o.setDoors(p)
+		}
+		o.publisher.dirty = true
+	}
+	if o.config.Work {
+		turned := o.seeds.Turn(now)
+		if effort := o.queue.Suggest(now); turned || effort != o.effort {
+			o.effort = effort
+			o.publisher.dirty = true
+		}
+	}
+	wait := min(lookAround, o.tendPoints(ctx), o.publisher.tend(ctx, o))
+	o.answerSome(ctx)
+	o.closeIdle()
+	return wait
+}
+
+// judge looks at an introduction as far as that is cheap.
+func (o *offer) judge(a arrival) {
+	i, err := a.point.keys.Check(a.body, o.seeds)
+	if err != nil || !o.queue.Push(time.Now(), i, i.Authorised, i.Effort) {
+		if err != nil {
+			o.h.cfg.Log.Debug("introduction refused", "err", err)
+		}
+		o.setStatus(func(s *service.Status) { s.Refused++ })
+	}
+}
+
+// close ends what the service has.
+func (o *offer) close() {
+	for _, p := range o.points {
+		p.held.Close()
+	}
+	o.mu.Lock()
+	var clients []*caller
+	for c := range o.clients {
+		clients = append(clients, c)
+	}
+	o.status.Points = nil
+	o.mu.Unlock()
+	for _, c := range clients {
+		c.held.Close()
+	}
+}
+
+// want returns what circuits of the service are like: hops relays, of which the second
+// is one of few, or one relay.
+func (o *offer) want(hops int) client.Want {
+	if o.config.SingleHop {
+		return client.Want{Hops: 1, Direct: true}
+	}
+	return client.Want{Hops: hops, Second: o.h.seconds.get(time.Now(), o.h.cfg.Client)}
+}
+
+// backoff is a pause that grows with failures.
+type backoff struct {
+	pause time.Duration
+	until time.Time
+}
+
+func (b *backoff) failed(now time.Time, least, most time.Duration) {
+	b.pause = min(max(2*b.pause, least), most)
+	b.until = now.Add(b.pause)
+}
+
+func (b *backoff) reset() { *b = backoff{} }
+
+// left returns how long to wait; 0 if not at all.
+func (b *backoff) left(now time.Time) time.Duration { return max(b.until.Sub(now), 0) }
