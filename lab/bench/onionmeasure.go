@@ -146,7 +146,7 @@ func (u *user) pings(who string, n int, stop <-chan struct{}) (times []time.Dura
 
 // upload sends n bytes and waits until the server says that it has them.
 func (u *user) upload(who string, n int) error {
-	conn, err := u.open(who, "POST", "/up")
+	conn, err := u.open(who, "POST", fmt.Sprintf("/%d", n))
 	if err != nil {
 		return err
 	}
@@ -160,18 +160,7 @@ func (u *user) upload(who string, n int) error {
 		}
 		left -= k
 	}
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-		return err
-	}
-	answer, err := io.ReadAll(conn)
-	if err != nil {
-		return err
-	}
-	var got int
-	if _, err := fmt.Sscanf(string(answer), "HTTP/1.0 200 OK\r\n\r\n%d", &got); err != nil || got != n {
-		return fmt.Errorf("the server got %d of %d bytes: %q", got, n, answer)
-	}
-	return nil
+	return onionlab.Answer(conn)
 }
 
 // bulk is one way of moving many bytes: rate, and CPU seconds a gigabyte of each relay

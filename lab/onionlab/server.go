@@ -16,8 +16,8 @@ const serverPort = 8080
 func (w *World) target() netip.AddrPort { return netip.AddrPortFrom(w.Addr(Server), serverPort) }
 
 // Serve runs the file server until the returned function is called. It speaks just
-// enough HTTP/1.0: GET /n answers n bytes, POST /up takes all that comes and says how
-// much it was, GET /echo sends every byte back.
+// enough HTTP/1.0: GET /n answers n bytes, POST /n takes n bytes and then answers, GET
+// /echo sends every byte back.
 func (w *World) Serve() (netip.AddrPort, func(), error) {
 	l, err := w.Listen(Server, serverPort)
 	if err != nil {
@@ -65,18 +65,17 @@ func serve(conn net.Conn) {
 	if len(words) < 2 {
 		return
 	}
-	switch words[1] {
-	case "/up":
-		n, _ := io.Copy(io.Discard, r)
-		fmt.Fprintf(conn, header+"%d\n", n)
-	case "/echo":
+	n, err := strconv.ParseInt(strings.TrimPrefix(words[1], "/"), 10, 64)
+	switch {
+	case words[1] == "/echo":
 		io.WriteString(conn, header)
 		io.Copy(conn, r)
-	default:
-		n, err := strconv.ParseInt(words[1][1:], 10, 64)
-		if err != nil {
-			return
+	case err != nil:
+	case words[0] == "POST":
+		if _, err := io.CopyN(io.Discard, r, n); err == nil {
+			io.WriteString(conn, header)
 		}
+	default:
 		if n < int64(len(block)) { // one write, one packet
 			conn.Write(append([]byte(header), block[:n]...))
 			return

@@ -67,8 +67,8 @@ func socks(conn net.Conn, to netip.AddrPort, who string) error {
 	return err
 }
 
-// Ask sends a request for a path and returns the connection, the header of the answer
-// already read.
+// Ask sends a request for a path of the file server's and, if it is a GET, reads the
+// header of the answer.
 func Ask(conn net.Conn, verb, path string) error {
 	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.0\r\n\r\n", verb, path); err != nil {
 		return err
@@ -76,6 +76,11 @@ func Ask(conn net.Conn, verb, path string) error {
 	if verb != "GET" {
 		return nil
 	}
+	return Answer(conn)
+}
+
+// Answer reads the header of an answer.
+func Answer(conn net.Conn) error {
 	b := make([]byte, len(header))
 	if _, err := io.ReadFull(conn, b); err != nil {
 		return err

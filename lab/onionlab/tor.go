@@ -206,7 +206,7 @@ func (t *Tor) Connect() (netip.AddrPort, error) {
 	t.runs++
 	at := netip.AddrPortFrom(t.world.Addr(Client), socksPort)
 	var err error
-	t.client, err = t.start(Client, fmt.Sprintf("SocksPort %s\nControlPort %s:%d\nClientOnly 1\n", at, t.world.Addr(Client), controlPort))
+	t.client, err = t.start(Client, fmt.Sprintf("SocksPort %s\nControlPort 127.0.0.1:%d\nClientOnly 1\n", at, controlPort))
 	return at, err
 }
 
@@ -251,7 +251,7 @@ type controller struct {
 
 func (w *World) control() (c *controller, err error) {
 	err = w.Do(Client, func() error {
-		conn, err := net.Dial("tcp", netip.AddrPortFrom(w.Addr(Client), controlPort).String())
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", controlPort)) // tor opens it nowhere else without a password
 		if err != nil {
 			return err
 		}
