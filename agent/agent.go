@@ -72,7 +72,7 @@ func New(o Options) (*Agent, error) {
 	a.descriptors = make(chan []byte, 1)
 	a.onion, err = newOverlay(overlayOptions{
 		id: id, config: c, statePath: filepath.Join(c.StateDir, "onion.state"), small: o.SmallMemory, log: o.Log,
-		publish: a.publishDescriptor, find: a.findDescriptor,
+		publish: a.publishDescriptor, find: a.findDescriptor, table: newServiceTable(a.dht, o.Log),
 	})
 	if err != nil {
 		return nil, err

@@ -40,6 +40,7 @@ type overlayOptions struct {
 	log       *slog.Logger
 	publish   func(descriptor []byte)
 	find      func(ctx context.Context, node identity.NodeID) (descriptor []byte, err error)
+	table     *serviceTable
 }
 
 const (
@@ -59,7 +60,7 @@ func newOverlay(options overlayOptions) (*overlay, error) {
 	}
 	o := &overlay{overlayOptions: options}
 	cfg := onion.Config{Identity: o.id, Underlay: o, Settings: o.settings(c), Log: o.log, Publish: o.publish,
-		Find: o.find, FindAge: descriptorAge}
+		Find: o.find, FindAge: descriptorAge, Table: o.table.serve, ServiceTable: o.table, Names: o.lookup}
 	if o.small {
 		cfg.Memory = smallMemory
 	}
