@@ -43,6 +43,7 @@ type Agent struct {
 	book  *bookKeeper
 	dht   *hashTable // nil if switched off
 	onion *overlay   // nil if switched off
+	lan   *lanEdge
 
 	descriptors chan []byte // of this node, for the hash table
 
@@ -77,6 +78,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.lan = newLANEdge(id, c, a.onion, o.Log)
 	a.node, err = mesh.New(mesh.Config{
 		Identity:   id,
 		Network:    c.Network,
@@ -190,6 +192,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	group.Go(func() error { return a.lan.run(ctx) })
 	group.Go(func() error { return a.book.run(ctx, a.node, a.peers) })
 	return group.Wait()
 }
@@ -215,6 +218,7 @@ func (a *Agent) Reload(ctx context.Context) (config.Diff, error) {
 	if a.onion != nil {
 		a.onion.apply(now)
 	}
+	a.lan.apply(now)
 	return d, nil
 }
 
@@ -260,3 +264,6 @@ func (a *Agent) Onion() control.Onion {
 	}
 	return a.onion
 }
+
+// LAN returns the LAN edge as the control API asks it.
+func (a *Agent) LAN() control.LAN { return a.lan }

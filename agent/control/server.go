@@ -259,6 +259,8 @@ var resources = []struct {
 	{http.MethodGet, "/v1/services", func(a api) http.HandlerFunc { return a.services(listServices) }},
 	{http.MethodPost, "/v1/services/add", func(a api) http.HandlerFunc { return a.services(addService) }},
 	{http.MethodPost, "/v1/services/remove", func(a api) http.HandlerFunc { return a.services(removeService) }},
+	{http.MethodGet, "/v1/lan", func(a api) http.HandlerFunc { return a.lan(lanStatus) }},
+	{http.MethodPost, "/v1/lan/off", func(a api) http.HandlerFunc { return a.lan(lanOff) }},
 	{http.MethodPost, tunnelPath, func(a api) http.HandlerFunc { return a.tunnel }},
 }
 

@@ -83,6 +83,23 @@ func commands() []command {
 			example: "globalnet proxy \"8080>rand>rand>rand>internet\"",
 		},
 		{
+			name: "lan status", flags: "json config socket", run: lanStatus,
+			summary: "Show what LAN clients use: networks, modes, clients, streams, refused packets.",
+			example: "globalnet lan status\nglobalnet lan status --json",
+		},
+		{
+			name: "lan guard", flags: "json config", run: lanGuard,
+			summary: "Put the rules of the LAN in place without an agent, before the network is up.",
+			detail:  "In mode all nothing of the clients leaves the router until the agent runs. The init script does\nthis at boot.",
+			example: "globalnet lan guard",
+		},
+		{
+			name: "lan off", flags: "json config socket", run: lanOff,
+			summary: "Remove the rules of the LAN: clients' traffic leaves the router as it is.",
+			detail:  "This is the way out of mode all. It works without an agent too. The next reload or start\nbrings the rules back, unless the configuration says mode off.",
+			example: "globalnet lan off",
+		},
+		{
 			name: "dht status", flags: "json config socket", run: dhtStatus,
 			summary: "Show this node's part of the distributed hash table.",
 			example: "globalnet dht status\nglobalnet dht status --json",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"globalnet/agent"
 	"globalnet/agent/config"
+	"globalnet/agent/firewall"
 	"globalnet/board"
 )
 
@@ -123,7 +125,7 @@ func cleanup(ctx context.Context, in *invocation) error {
 		return err
 	}
 	defer k.Close()
-	if err := k.Cleanup(ctx); err != nil {
+	if err := errors.Join(k.Cleanup(ctx), firewall.New(nil).Remove()); err != nil {
 		return fmt.Errorf("cleaning up: %w", err)
 	}
 	if in.json {

@@ -1,0 +1,226 @@
+package lan
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"globalnet/onion/cell"
+	"globalnet/onion/client"
+	"globalnet/onion/stream"
+)
+
+const maxPending = 8 // datagrams that wait for a flow's circuit
+
+// flowKey is a client's socket and whom it speaks to.
+type flowKey struct{ from, to netip.AddrPort }
+
+// flowTable is the flows of datagrams there are.
+type flowTable struct {
+	mu    sync.Mutex
+	flows map[flowKey]*flow
+	each  map[netip.Addr]int
+}
+
+func (t *flowTable) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.flows)
+}
+
+// flow is one of them, a stream.
+type flow struct {
+	used atomic.Int64 // nanoseconds since epoch
+
+	mu      sync.Mutex
+	stream  *stream.Stream // nil while dialling and after the end
+	pending [][]byte
+	over    bool
+}
+
+var epoch = time.Now()
+
+// Datagrams are the datagrams that the firewall brings.
+type Datagrams interface {
+	// Read returns a datagram, from whom it came and where it was to go.
+	Read(b []byte) (n int, from, to netip.AddrPort, err error)
+	// Answer opens the way back: what is written to it comes from `to`.
+	Answer(from, to netip.AddrPort) (net.Conn, error)
+	Close() error
+}
+
+// RunUDP serves redirected datagrams until ctx ends; then it closes d and returns nil.
+func (s *Server) RunUDP(ctx context.Context, d Datagrams) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	context.AfterFunc(ctx, func() { d.Close() })
+	b := make([]byte, cell.MaxMessage+1)
+	for {
+		n, from, to, err := d.Read(b)
+		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+			return nil
+		}
+		if err != nil || n > cell.MaxMessage {
+			s.counts.datagramsDropped.Add(1)
+			continue
+		}
+		s.datagram(ctx, d, flowKey{from, to}, b[:n], &running)
+	}
+}
+
+func (s *Server) datagram(ctx context.Context, d Datagrams, key flowKey, data []byte, running *sync.WaitGroup) {
+	t := &s.flows
+	t.mu.Lock()
+	f := t.flows[key]
+	if f != nil {
+		t.mu.Unlock()
+		if f.send(data) {
+			s.counts.datagramsOut.Add(1)
+		} else {
+			s.counts.datagramsDropped.Add(1)
+		}
+		return
+	}
+	client := key.from.Addr()
+	if t.flows == nil {
+		t.flows, t.each = make(map[flowKey]*flow), make(map[netip.Addr]int)
+	}
+	if len(t.flows) >= s.cfg.MaxFlows || t.each[client] >= s.cfg.MaxEachFlows {
+		t.mu.Unlock()
+		s.counts.datagramsDropped.Add(1)
+		return
+	}
+	f = &flow{}
+	f.touch()
+	t.flows[key] = f
+	t.each[client]++
+	t.mu.Unlock()
+	s.counts.flows.Add(1)
+	first := bytes.Clone(data)
+	running.Go(func() {
+		defer func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			delete(t.flows, key)
+			if t.each[client]--; t.each[client] == 0 {
+				delete(t.each, client)
+			}
+		}()
+		if s.carry(ctx, d, key, f, first) != nil && ctx.Err() == nil {
+			s.counts.failed.Add(1)
+		}
+	})
+}
+
+// carry is a flow from dialling to its end.
+func (s *Server) carry(ctx context.Context, d Datagrams, key flowKey, f *flow, first []byte) error {
+	defer f.end()
+	target, done, err := s.target(key.to, cell.UDP)
+	if err != nil {
+		return err
+	}
+	defer done()
+	back, err := d.Answer(key.from, key.to)
+	if err != nil {
+		return err
+	}
+	defer back.Close()
+	st, err := s.dial(ctx, client.Isolation{Listener: s.cfg.Name, Client: key.from.Addr()}, target, first, false)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	defer context.AfterFunc(ctx, func() { st.Close() })()
+	s.counts.datagramsOut.Add(1)
+	f.begin(st)
+	// The kernel gives a client's further datagrams to the socket that answers it.
+	more := make(chan struct{})
+	go func() {
+		defer close(more)
+		s.further(back, f)
+	}()
+	defer func() {
+		back.Close()
+		<-more
+	}()
+	b := make([]byte, cell.MaxMessage)
+	for {
+		st.SetReadDeadline(f.idleAt(s.cfg.FlowIdle))
+		n, err := st.Read(b)
+		switch {
+		case err == nil:
+		case st.Err() == nil && time.Now().Before(f.idleAt(s.cfg.FlowIdle)):
+			continue // something was sent meanwhile
+		default:
+			return st.Err()
+		}
+		f.touch()
+		back.Write(b[:n])
+		s.counts.datagramsIn.Add(1)
+	}
+}
+
+// further takes datagrams from the socket of a flow until it is closed.
+func (s *Server) further(back net.Conn, f *flow) {
+	b := make([]byte, cell.MaxMessage+1)
+	for {
+		n, err := back.Read(b)
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // an ICMP error of an earlier answer
+			continue
+		case n > cell.MaxMessage || !f.send(b[:n]):
+			s.counts.datagramsDropped.Add(1)
+		default:
+			s.counts.datagramsOut.Add(1)
+		}
+	}
+}
+
+func (f *flow) touch() { f.used.Store(int64(time.Since(epoch))) }
+
+// idleAt is when the flow ends if nothing happens.
+func (f *flow) idleAt(idle time.Duration) time.Time {
+	return epoch.Add(time.Duration(f.used.Load()) + idle)
+}
+
+// send sends a datagram, or keeps it until there is a stream.
+func (f *flow) send(data []byte) bool {
+	f.touch()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.over || f.stream == nil && len(f.pending) >= maxPending:
+		return false
+	case f.stream == nil:
+		f.pending = append(f.pending, bytes.Clone(data))
+		return true
+	}
+	_, err := f.stream.Write(data)
+	return err == nil
+}
+
+// begin sends what has waited for st.
+func (f *flow) begin(st *stream.Stream) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stream = st
+	for _, p := range f.pending {
+		st.Write(p)
+	}
+	f.pending = nil
+}
+
+func (f *flow) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stream, f.pending, f.over = nil, nil, true
+}
