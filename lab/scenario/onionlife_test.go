@@ -156,6 +156,7 @@ func TestOnionRelayGoes(t *testing.T) {
 		{"stopped", func(t *testing.T, l *lab.Lab, relay string) { must(t, l.Node(relay).Suspend()) }},
 	} {
 		t.Run(x.name, func(t *testing.T) {
+			t.Parallel() // they wait more than they do
 			l := startOnion(t, hall, 2)
 			flows, ended := transfer(t, l, "a")
 			must(t, <-flows)
