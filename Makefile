@@ -17,7 +17,7 @@ TARGETS  ?= mips mipsle arm5 arm6 arm7 arm64 amd64 386
 export GOFLAGS ?= -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz lab interop cover bench compare build-all sizes packages repro vm-test check clean \
+.PHONY: help build run test race lint fuzz lab interop cover bench compare mips-count build-all sizes packages repro vm-test check clean \
 	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
 
 help: ## list the targets
@@ -69,6 +69,9 @@ compare: build ## measure beside babeld and yggdrasil, the hash table beside ana
 	bin/lab bench compare
 	bin/lab bench compare-dht
 	bin/lab bench compare-onion
+
+mips-count: ## count the instructions of a cell's layer on mips (needs qemu-mips-static)
+	$(GO) run ./lab/mipscount
 
 build-all: $(TARGETS:%=dist/globalnet-%) ## cross-compile the router binary for all architectures
 
