@@ -69,15 +69,16 @@ func (s *Stored) Save() (written bool, err error) {
 	if again, err := Parse(text); err != nil || !equal(s.File, again) {
 		return false, fmt.Errorf("writing %s: it would not be read back: %w", s.path, err)
 	}
-	if err := replaceFile(s.path, text, s.mode); err != nil {
+	if err := ReplaceFile(s.path, text, s.mode); err != nil {
 		return false, fmt.Errorf("writing configuration: %w", err)
 	}
 	s.text = text
 	return true, nil
 }
 
-// replaceFile survives a power cut: the old content or the new is there.
-func replaceFile(path string, text []byte, mode fs.FileMode) error {
+// ReplaceFile writes a file so that after a power cut the old content is there or the
+// new one, whole.
+func ReplaceFile(path string, text []byte, mode fs.FileMode) error {
 	// Not in the folder's listing under a name that UCI would take for a package.
 	f, err := os.CreateTemp(filepath.Dir(path), ".globalnet-*.tmp")
 	if err != nil {
