@@ -16,11 +16,19 @@ import (
 	"text/tabwriter"
 )
 
-// The budgets of a router with 16 MB of flash.
+// The budgets of a router with 16 MB of flash. They are given for MIPS, of which most of
+// these are; 32-bit ARM code is denser but packs worse, and may have a tenth more.
 const (
 	budget     = 12_500_000 // bytes of the stripped binary
 	packBudget = 4_200_000  // bytes of it compressed by gzip, as in a package
 )
+
+func (s size) packBudget() int64 {
+	if strings.Contains(s.name, "-arm") {
+		return packBudget * 11 / 10
+	}
+	return packBudget
+}
 
 func main() {
 	if err := run(os.Args[1:], os.Stdout); err != nil {
@@ -95,8 +103,8 @@ func (s size) check() error {
 	if s.bytes > budget {
 		errs = append(errs, fmt.Errorf("%s has %d bytes, %d over its budget", s.name, s.bytes, s.bytes-budget))
 	}
-	if s.gzip > packBudget {
-		errs = append(errs, fmt.Errorf("%s has %d bytes compressed, %d over its budget", s.name, s.gzip, s.gzip-packBudget))
+	if most := s.packBudget(); s.gzip > most {
+		errs = append(errs, fmt.Errorf("%s has %d bytes compressed, %d over its budget", s.name, s.gzip, s.gzip-most))
 	}
 	return errors.Join(errs...)
 }

@@ -34,6 +34,7 @@ func TestRun(t *testing.T) {
 		{"too large", []string{small, write("large", budget+1, false)}, "large has 12500001 bytes, 1 over"},
 		{"large on a disk", []string{small, write("large-amd64", budget+1, false)}, ""},
 		{"too large compressed", []string{write("dense", packBudget, true)}, "compressed"},
+		{"far too large on ARM", []string{write("dense-arm7", packBudget*11/10, true)}, "compressed, "},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
