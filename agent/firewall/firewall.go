@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Mode is what a network or a client gets.
@@ -213,25 +215,25 @@ func watch(ctx context.Context, changes chan<- struct{}) {
 }
 
 func monitor(ctx context.Context, changes chan<- struct{}) error {
-	c, err := nftables.New(nftables.AsLasting())
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return err
 	}
-	m := nftables.NewMonitor(nftables.WithMonitorAction(nftables.MonitorActionDel), nftables.WithMonitorObject(nftables.MonitorObjectAny))
-	events, err := c.AddGenerationalMonitor(m)
-	if err != nil {
-		c.CloseLasting()
+	defer c.Close()
+	if err := c.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { m.Close() })()
-	defer m.Close()
-	for range events {
+	defer context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })()
+	for {
+		// What is lost for want of room has something in it that we want to know of.
+		if _, err := c.Receive(); err != nil && !errors.Is(err, unix.ENOBUFS) {
+			return err
+		}
 		select {
 		case changes <- struct{}{}:
 		default:
 		}
 	}
-	return errors.New("the monitor has ended")
 }
 
 // Blocked returns how many packets were refused, by reason.
