@@ -26,7 +26,7 @@ const maxLines = 700
 var layers = map[string][]string{
 	"cmd":               {"agent/...", "mesh/...", "onion/...", "openwrt/...", "board", "lab/...", "internal/..."},
 	"cmd/globalnet":     {"agent/...", "mesh/...", "onion/...", "openwrt/...", "board", "internal/identity"},
-	"openwrt":           {"agent/...", "mesh/...", "onion/...", "board", "internal/identity"},
+	"openwrt":           {"openwrt/uci", "agent/...", "mesh/...", "onion/...", "board", "internal/identity"},
 	"openwrt/pack":      {},
 	"openwrt/usign":     {},
 	"openwrt/uci":       {},

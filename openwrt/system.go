@@ -103,3 +103,13 @@ func (s *System) open() (files, error) {
 	}
 	return fs, nil
 }
+
+// OpenFiles returns a router whose files are below a folder, such as an image that
+// is being built. Nothing is run.
+func OpenFiles(root string) *System {
+	return &System{Root: root, Run: nothing{}, Board: board.Detect(root)}
+}
+
+type nothing struct{}
+
+func (nothing) Run(context.Context, ...string) ([]byte, error) { return nil, nil }

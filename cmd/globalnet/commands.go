@@ -166,10 +166,10 @@ func commands() []command {
 			example: "globalnet config show\nglobalnet config show ./globalnet.uci --json",
 		},
 		{
-			name: "cleanup", flags: "json config", run: cleanup,
+			name: "cleanup", flags: "json config uci", run: cleanup,
 			summary: "Remove the interfaces, routes and rules that an agent left that was killed.",
 			detail:  "It refuses while an agent is running. Every start of the agent does the same.",
-			example: "globalnet cleanup",
+			example: "globalnet cleanup\nglobalnet cleanup --uci",
 		},
 		{
 			name: "board", flags: "json root", run: showBoard,
@@ -187,7 +187,12 @@ func commands() []command {
 			example: "globalnet help\nglobalnet help config check",
 		},
 	}
-	return slices.Insert(list, slices.IndexFunc(list, func(c command) bool { return c.name == "dht status" }), serviceCommands()...)
+	before := func(name string, more []command) {
+		list = slices.Insert(list, slices.IndexFunc(list, func(c command) bool { return c.name == name }), more...)
+	}
+	before("dht status", serviceCommands())
+	before("cleanup", radioCommands())
+	return list
 }
 
 func help(_ context.Context, in *invocation) error {

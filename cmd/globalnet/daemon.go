@@ -15,6 +15,7 @@ import (
 	"globalnet/agent/config"
 	"globalnet/agent/firewall"
 	"globalnet/board"
+	"globalnet/openwrt"
 )
 
 // stopTime is how long the agent may take to end.
@@ -38,6 +39,7 @@ func runAgent(ctx context.Context, in *invocation) error {
 		return err
 	}
 	defer lock.Close()
+	recoverSetup(ctx, log)
 	k, err := openKernel(c, profile.SmallBuffers, log)
 	if err != nil {
 		return err
@@ -128,10 +130,20 @@ func cleanup(ctx context.Context, in *invocation) error {
 	if err := errors.Join(k.Cleanup(ctx), firewall.New(nil).Remove()); err != nil {
 		return fmt.Errorf("cleaning up: %w", err)
 	}
+	plan := new(openwrt.Plan)
+	if in.radio.uci {
+		if plan, err = in.cleanupUCI(ctx); err != nil {
+			return fmt.Errorf("cleaning up OpenWrt's configuration: %w", err)
+		}
+	}
 	if in.json {
 		return in.printJSON(struct {
-			Clean bool `json:"clean"`
-		}{true})
+			Clean   bool             `json:"clean"`
+			Changes []openwrt.Change `json:"changes,omitempty"`
+		}{true, plan.Changes})
+	}
+	if in.radio.uci {
+		in.printPlan(plan)
 	}
 	_, err = fmt.Fprintln(in.stdout, "nothing of GlobalNet is left in the kernel")
 	return err

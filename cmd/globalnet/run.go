@@ -48,6 +48,7 @@ type invocation struct {
 	identity   string
 	root       string
 	service    serviceFlags
+	radio      radioFlags
 }
 
 // command is a row of the table of commands.
@@ -59,7 +60,7 @@ type command struct {
 	summary string
 	detail  string
 	example string
-	flags   string // which of the flags it has: any of "json path raw config socket identity root", and of serviceFlags.define
+	flags   string // which of the flags it has: any of "json path raw config socket identity root", of serviceFlags and radioFlags
 	run     func(ctx context.Context, in *invocation) error
 }
 
@@ -191,6 +192,7 @@ func (in *invocation) flagSet(c command) *flag.FlagSet {
 		fs.StringVar(&in.identity, "identity", "", "key `FILE` (default: the one in the configuration)")
 	}
 	in.service.define(fs, c)
+	in.radio.define(fs, c)
 	return fs
 }
 

@@ -3,9 +3,9 @@
 if [ -z "$IPKG_INSTROOT" ] && [ "$PKG_UPGRADE" != 1 ]; then
 	/etc/init.d/globalnet stop
 	# The agent cleans up as it ends, which takes a moment; cleanup refuses until
-	# then, and removes what a killed agent left.
+	# then, and removes what a killed agent left, and what was set up by UCI.
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		/usr/sbin/globalnet cleanup >/dev/null 2>&1 && break
+		/usr/sbin/globalnet cleanup --uci >/dev/null 2>&1 && break
 		sleep 1
 	done
 	if uci -q get firewall.globalnet >/dev/null; then
