@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -79,6 +80,9 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a.lan = newLANEdge(id, c, a.onion, o.Log)
+	if a.dht != nil && a.onion != nil {
+		a.dht.askTable = a.onion.node.AskTable
+	}
 	a.node, err = mesh.New(mesh.Config{
 		Identity:   id,
 		Network:    c.Network,
@@ -110,8 +114,12 @@ func (a *Agent) findDescriptor(ctx context.Context, node identity.NodeID) ([]byt
 	if a.dht == nil {
 		return nil, errors.New("the hash table is switched off")
 	}
-	return a.dht.findDescriptor(ctx, node)
+	relays := len(a.onion.node.Directory().Relays(time.Now()))
+	return a.dht.findDescriptor(ctx, node, relays >= fewRelays)
 }
+
+// fewRelays is with how many a circuit hides something.
+const fewRelays = 3
 
 // publishDescriptor hands a descriptor of ours to the hash table; a newer one takes
 // the place of one that waits.

@@ -35,14 +35,19 @@ func (h *hashTable) publishDescriptor(ctx context.Context, raw []byte) {
 	}
 }
 
-// findDescriptor looks the descriptor of a node up.
-func (h *hashTable) findDescriptor(ctx context.Context, node identity.NodeID) ([]byte, error) {
+// findDescriptor looks the descriptor of a node up. Hidden has relays ask: a hop that
+// is looked for tells of a path.
+func (h *hashTable) findDescriptor(ctx context.Context, node identity.NodeID, hidden bool) ([]byte, error) {
 	public, err := blind.PublicKey(node[:], relayFactor(node))
 	if err != nil {
 		return nil, fmt.Errorf("deriving the key of %s: %w", node.Short(), err)
 	}
 	key := wire.RecordKey(dht.TypeRelay, [32]byte(public), nil)
-	done, err := h.node.Get(ctx, dht.TypeRelay, key)
+	get := h.node.Get
+	if hidden {
+		get = h.getHidden
+	}
+	done, err := get(ctx, dht.TypeRelay, key)
 	if err != nil {
 		return nil, err
 	}

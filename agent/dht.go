@@ -26,6 +26,9 @@ type hashTable struct {
 
 	superseded chan dht.Key // of publications of ours
 
+	// askTable asks the table through circuits; nil: there is no onion.
+	askTable func(ctx context.Context, f func(ctx context.Context, conn net.Conn) (done bool, err error)) error
+
 	shelf  *shelf
 	listen func() (dht.PacketConn, func() error, error) // and what closes it
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"globalnet/internal/identity"
 	"globalnet/mesh/dht"
 	"globalnet/mesh/dht/dhttest"
+	"globalnet/mesh/dht/proxy"
 )
 
 func testIdentity(t *testing.T, n byte) *identity.Identity {
@@ -97,17 +99,17 @@ func TestPutAndGet(t *testing.T) {
 			if err != nil || s.Stored != 1 || s.Of != 1 {
 				t.Fatalf("put %d: %+v, %v", i, s, err)
 			}
-			r, err := h.Get(t.Context(), me, "greeting")
+			r, err := h.Get(t.Context(), me, "greeting", false)
 			if err != nil || !r.Found || !bytes.Equal(r.Value, value) || r.Seq != s.Seq || r.Key != s.Key {
 				t.Errorf("get %d: %+v, %v", i, r, err)
 			}
 		}
-		own, err := h.Get(t.Context(), me, "")
+		own, err := h.Get(t.Context(), me, "", false)
 		if err != nil || own.NodeRecord == nil || !slices.Equal(own.NodeRecord.Addresses, []netip.Addr{me.Address()}) ||
 			!slices.Equal(own.NodeRecord.Roles, []string{"store"}) {
 			t.Errorf("our own node record: %+v, %v", own.NodeRecord, err)
 		}
-		if r, err := h.Get(t.Context(), testIdentity(t, 2).NodeID(), "greeting"); err != nil || r.Found {
+		if r, err := h.Get(t.Context(), testIdentity(t, 2).NodeID(), "greeting", false); err != nil || r.Found {
 			t.Errorf("found of another node: %+v, %v", r, err)
 		}
 		s, err := h.Status(t.Context())
@@ -117,12 +119,61 @@ func TestPutAndGet(t *testing.T) {
 	})
 }
 
+// Through the onion a relay asks; two that find nothing are believed, one is not.
+func TestGetHidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := alone(t, config.DHTFull)
+		me := h.id.NodeID()
+		if _, err := h.Put(t.Context(), "greeting", []byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Get(t.Context(), me, "greeting", true); err == nil {
+			t.Error("asked through an onion that is not there")
+		}
+		liars, asked := 0, 0
+		h.askTable = func(ctx context.Context, f func(context.Context, net.Conn) (bool, error)) error {
+			for {
+				asked++
+				here, there := net.Pipe()
+				table := proxy.Table(h.node)
+				if asked <= liars {
+					table = nothing{h.node}
+				}
+				go func() {
+					proxy.Serve(ctx, there, table)
+					there.Close()
+				}()
+				done, err := f(ctx, here)
+				here.Close()
+				if done || asked == 3 {
+					return err
+				}
+			}
+		}
+		for _, tt := range []struct {
+			liars, asked int
+			found        bool
+		}{{0, 1, true}, {1, 2, true}, {2, 2, false}} {
+			liars, asked = tt.liars, 0
+			r, err := h.Get(t.Context(), me, "greeting", true)
+			if err != nil || r.Found != tt.found || asked != tt.asked || tt.found && string(r.Value) != "hello" {
+				t.Errorf("%d relays lie: %d asked, %+v, %v", tt.liars, asked, r, err)
+			}
+		}
+	})
+}
+
+// nothing is a table that holds nothing.
+type nothing struct{ proxy.Table }
+
+func (nothing) Get(context.Context, uint16, dht.Key) (dht.GetDone, error) { return dht.GetDone{}, nil }
+
 func TestRequestsAreChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := alone(t, config.DHTClient)
 		ctx, me := t.Context(), h.id.NodeID()
 		put := func(name string, n int) error { _, err := h.Put(ctx, name, make([]byte, n)); return err }
-		get := func(id identity.NodeID, name string) error { _, err := h.Get(ctx, id, name); return err }
+		get := func(id identity.NodeID, name string) error { _, err := h.Get(ctx, id, name, false); return err }
 		lookup := func(target string) error { _, err := h.Lookup(ctx, target); return err }
 		for what, err := range map[string]error{
 			"no name":         put("", 1),
@@ -178,7 +229,7 @@ func TestSuperseded(t *testing.T) {
 		seq := func() uint64 {
 			t.Helper()
 			synctest.Wait()
-			r, err := h.Get(t.Context(), h.id.NodeID(), "")
+			r, err := h.Get(t.Context(), h.id.NodeID(), "", false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -94,7 +94,7 @@ func TestValuesSurviveARestart(t *testing.T) {
 		if s, err := h.Withdraw(t.Context(), "b"); err != nil || s.Stored != 1 {
 			t.Fatalf("withdraw %+v, %v", s, err)
 		}
-		r, err := h.Get(t.Context(), h.id.NodeID(), "b")
+		r, err := h.Get(t.Context(), h.id.NodeID(), "b", false)
 		if err != nil || r.Found || !r.Withdrawn {
 			t.Errorf("a reader of what is withdrawn sees %+v, %v", r, err)
 		}
@@ -113,12 +113,12 @@ func TestValuesSurviveARestart(t *testing.T) {
 			if p.Name != before[i].Name || p.Seq <= before[i].Seq || p.Stored != 1 {
 				t.Errorf("%+v after %+v", p, before[i])
 			}
-			r, err := h.Get(t.Context(), h.id.NodeID(), p.Name)
+			r, err := h.Get(t.Context(), h.id.NodeID(), p.Name, false)
 			if err != nil || string(r.Value) != "of "+p.Name {
 				t.Errorf("%s: %+v, %v", p.Name, r, err)
 			}
 		}
-		if r, err := h.Get(t.Context(), h.id.NodeID(), "b"); err != nil || !r.Withdrawn {
+		if r, err := h.Get(t.Context(), h.id.NodeID(), "b", false); err != nil || !r.Withdrawn {
 			t.Errorf("the withdrawal is forgotten: %+v, %v", r, err)
 		}
 		time.Sleep(withdrawnFor + 2*tendInterval)
@@ -143,7 +143,7 @@ func TestNumbersGoOnWithoutAClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // in the year 2000
 		h, _ := aloneWith(t, config.DHTFull, path)
 		for name, want := range map[string]uint64{"": 1795000001, "x": 1795000002} {
-			if r, err := h.Get(t.Context(), h.id.NodeID(), name); err != nil || r.Seq != want {
+			if r, err := h.Get(t.Context(), h.id.NodeID(), name, false); err != nil || r.Seq != want {
 				t.Errorf("%q has number %d, %v; want %d", name, r.Seq, err, want)
 			}
 		}
@@ -273,7 +273,7 @@ func TestPortIsTaken(t *testing.T) {
 			t.Errorf("status %+v, %v", s, err)
 		}
 		_, put := h.Put(t.Context(), "x", nil)
-		_, get := h.Get(t.Context(), h.id.NodeID(), "")
+		_, get := h.Get(t.Context(), h.id.NodeID(), "", false)
 		_, lookup := h.Lookup(t.Context(), h.id.NodeID().String())
 		for _, err := range []error{put, get, lookup} {
 			if e, ok := errors.AsType[*control.Error](err); !ok || e.Code != control.NotRunning || e.Hint == "" {

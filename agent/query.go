@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"globalnet/agent/control"
 	"globalnet/internal/identity"
 	"globalnet/mesh/dht"
+	"globalnet/mesh/dht/proxy"
 )
 
 // The methods below are control.DHT: what the owner of the node may ask the table.
@@ -57,7 +59,8 @@ func (h *hashTable) Status(ctx context.Context) (control.DHTStatus, error) {
 }
 
 // Get returns what a node has published under a name; no name means its node record.
-func (h *hashTable) Get(ctx context.Context, node identity.NodeID, name string) (control.DHTRecord, error) {
+// Hidden has a relay ask, so that who holds the record does not see who wants it.
+func (h *hashTable) Get(ctx context.Context, node identity.NodeID, name string, hidden bool) (control.DHTRecord, error) {
 	if len(name) > maxName {
 		return control.DHTRecord{}, refused("name of %d octets: want at most %d", len(name), maxName)
 	}
@@ -68,7 +71,11 @@ func (h *hashTable) Get(ctx context.Context, node identity.NodeID, name string) 
 	if err := h.running(ctx); err != nil {
 		return control.DHTRecord{}, err
 	}
-	done, err := h.node.Get(ctx, typ, key)
+	get := h.node.Get
+	if hidden {
+		get = h.getHidden
+	}
+	done, err := get(ctx, typ, key)
 	if err != nil {
 		return control.DHTRecord{}, err
 	}
@@ -93,6 +100,29 @@ func (h *hashTable) Get(ctx context.Context, node identity.NodeID, name string) 
 	}
 	found.NodeRecord = &control.DHTNodeRecord{Roles: roles(r.Roles), Addresses: r.Addresses}
 	return found, nil
+}
+
+// getHidden asks through circuits, two relays if the first one finds nothing: a relay
+// may lie about that, but not about a record.
+func (h *hashTable) getHidden(ctx context.Context, typ uint16, key dht.Key) (dht.GetDone, error) {
+	if h.askTable == nil {
+		return dht.GetDone{}, &control.Error{Code: control.BadRequest, Message: "there is no onion to ask through", Hint: "leave --onion out, or switch the onion on"}
+	}
+	done := dht.GetDone{Result: dht.LookupResult{Key: key}}
+	missing := 0
+	err := h.askTable(ctx, func(ctx context.Context, conn net.Conn) (bool, error) {
+		r, err := proxy.Get(ctx, conn, typ, key)
+		if errors.Is(err, proxy.ErrNotFound) {
+			missing++
+			return missing == 2, err
+		}
+		done.Record = r
+		return err == nil, err
+	})
+	if missing > 0 && errors.Is(err, proxy.ErrNotFound) {
+		err = nil
+	}
+	return done, err
 }
 
 func roles(bits uint16) []string {

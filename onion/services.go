@@ -1,7 +1,11 @@
 package onion
 
 import (
+	"context"
+	"net"
+
 	"globalnet/internal/identity"
+	"globalnet/onion/client"
 	"globalnet/onion/service"
 	"globalnet/onion/service/host"
 	"globalnet/onion/service/key"
@@ -15,6 +19,13 @@ func (n *Node) offerServices() {
 	n.visitor.Use(n.client, at)
 	n.host = host.New(host.Config{Node: n.cfg.Identity, Client: n.client, Places: at, Relays: n.directory.Relays,
 		Budget: n.streams, Log: n.log})
+}
+
+// AskTable has f ask the hash table through a relay at the end of a circuit, and through
+// another one, until f is done, with whatever error: who holds what is asked for does not
+// see who asks.
+func (n *Node) AskTable(ctx context.Context, f func(ctx context.Context, conn net.Conn) (done bool, err error)) error {
+	return (&places.Places{Client: n.client}).Ask(ctx, client.Want{Stub: true}, f)
 }
 
 // SetServices says which services this node offers from now on. Those that are the

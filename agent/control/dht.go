@@ -15,7 +15,8 @@ import (
 type DHT interface {
 	Status(ctx context.Context) (DHTStatus, error)
 	// Get returns what a node published under a name; no name means its node record.
-	Get(ctx context.Context, node identity.NodeID, name string) (DHTRecord, error)
+	// Hidden has a relay at the end of a circuit ask.
+	Get(ctx context.Context, node identity.NodeID, name string, hidden bool) (DHTRecord, error)
 	// Put publishes a value of this node under a name and keeps it published.
 	Put(ctx context.Context, name string, value []byte) (DHTStored, error)
 	// Withdraw says to everybody that the value of a name is gone.
@@ -159,7 +160,7 @@ func dhtGet(d DHT, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, &Error{Code: BadRequest, Message: err.Error(), Hint: "parameter node is a NodeID"}
 	}
-	found, err := d.Get(r.Context(), node, q.Get("name"))
+	found, err := d.Get(r.Context(), node, q.Get("name"), q.Get("onion") == "1")
 	found.Lookup = found.Lookup.withLists()
 	if found.Value == nil {
 		found.Value = []byte{}
@@ -209,9 +210,12 @@ func (c *Client) DHTStatus(ctx context.Context) (DHTStatus, error) {
 }
 
 // DHTGet asks for what a node has published; see DHT.Get.
-func (c *Client) DHTGet(ctx context.Context, node identity.NodeID, name string) (DHTRecord, error) {
+func (c *Client) DHTGet(ctx context.Context, node identity.NodeID, name string, hidden bool) (DHTRecord, error) {
 	var r DHTRecord
 	q := url.Values{"node": {node.String()}, "name": {name}}
+	if hidden {
+		q.Set("onion", "1")
+	}
 	return r, c.call(ctx, http.MethodGet, "/v1/dht/get?"+q.Encode(), nil, &r)
 }
 

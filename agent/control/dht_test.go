@@ -25,7 +25,7 @@ func (f *fakeTable) Status(context.Context) (DHTStatus, error) {
 	return DHTStatus{Mode: "full", Nodes: 3, RTT: time.Second}, f.err
 }
 
-func (f *fakeTable) Get(_ context.Context, node identity.NodeID, name string) (DHTRecord, error) {
+func (f *fakeTable) Get(_ context.Context, node identity.NodeID, name string, _ bool) (DHTRecord, error) {
 	v, ok := f.values[name]
 	return DHTRecord{Found: ok, Node: node, Name: name, Value: v}, f.err
 }
@@ -69,10 +69,10 @@ func TestDHTByClient(t *testing.T) {
 		t.Errorf("put %+v, %v", s, err)
 	}
 	node := identity.NodeID{1, 2, 3}
-	if r, err := c.DHTGet(t.Context(), node, name); err != nil || !r.Found || !bytes.Equal(r.Value, value) || r.Node != node {
+	if r, err := c.DHTGet(t.Context(), node, name, false); err != nil || !r.Found || !bytes.Equal(r.Value, value) || r.Node != node {
 		t.Errorf("get %+v, %v", r, err)
 	}
-	if r, err := c.DHTGet(t.Context(), node, ""); err != nil || r.Found {
+	if r, err := c.DHTGet(t.Context(), node, "", false); err != nil || r.Found {
 		t.Errorf("get of nothing %+v, %v", r, err)
 	}
 	wantList := []DHTPublished{{Name: name, Size: len(value), Stored: 2, Of: 3}}

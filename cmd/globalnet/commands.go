@@ -105,10 +105,10 @@ func commands() []command {
 			example: "globalnet dht status\nglobalnet dht status --json",
 		},
 		{
-			name: "dht get", args: "NODEID [NAME]", least: 1, most: 2, flags: "json path raw config socket", run: dhtGet,
+			name: "dht get", args: "NODEID [NAME]", least: 1, most: 2, flags: "json path raw onion config socket", run: dhtGet,
 			summary: "Read what a node has published under a name; without a name, its node record.",
 			detail:  "The newest version that was found is verified and printed. The exit code is 1 if there is none.",
-			example: "globalnet dht get hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb\nglobalnet dht get hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb greeting --path",
+			example: "globalnet dht get hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb\nglobalnet dht get hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb greeting --path\nglobalnet dht get hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb greeting --onion",
 		},
 		{
 			name: "dht put", args: "NAME VALUE|-", least: 2, most: 2, flags: "json path config socket", run: dhtPut,

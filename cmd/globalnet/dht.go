@@ -61,7 +61,7 @@ func dhtGet(ctx context.Context, in *invocation) error {
 		}
 	}
 	r, err := ask(ctx, in, func(c *control.Client, ctx context.Context) (control.DHTRecord, error) {
-		return c.DHTGet(ctx, node, name)
+		return c.DHTGet(ctx, node, name, in.onion)
 	})
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func (f *fakeTable) Status(context.Context) (control.DHTStatus, error) {
 	}, nil
 }
 
-func (f *fakeTable) Get(_ context.Context, node identity.NodeID, name string) (control.DHTRecord, error) {
+func (f *fakeTable) Get(_ context.Context, node identity.NodeID, name string, _ bool) (control.DHTRecord, error) {
 	v, ok := f.values[name]
 	r := control.DHTRecord{Found: ok, Node: node, Name: name, Seq: 4, Value: []byte(v), Lookup: fakePath}
 	r.Withdrawn = name == "gone"

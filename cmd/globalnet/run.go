@@ -43,6 +43,7 @@ type invocation struct {
 
 	json       bool
 	path, raw  bool
+	onion      bool
 	configPath string
 	socket     string
 	identity   string
@@ -175,6 +176,9 @@ func (in *invocation) flagSet(c command) *flag.FlagSet {
 	}
 	if c.has("path") {
 		fs.BoolVar(&in.path, "path", false, "show every node that was asked, in that order")
+	}
+	if c.has("onion") {
+		fs.BoolVar(&in.onion, "onion", false, "ask through a circuit: who holds the record does not see who asks")
 	}
 	if c.has("raw") {
 		fs.BoolVar(&in.raw, "raw", false, "write the value as it is, unprintable characters included")

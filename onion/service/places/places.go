@@ -37,13 +37,16 @@ var errNone = errors.New("this node has no way into the hash table")
 // Get returns the value at a place. Want says what circuits may be like. If the first
 // relay finds nothing, twice asks another.
 func (p *Places) Get(ctx context.Context, want client.Want, of identity.NodeID, at key.Place, twice bool) ([]byte, error) {
+	if p.Table == nil {
+		return nil, errNone
+	}
 	public, err := key.Blinded(of, at)
 	if err != nil {
 		return nil, err
 	}
 	var value []byte
 	missing := 0
-	err = p.ask(ctx, want, func(ctx context.Context, conn net.Conn) (bool, error) {
+	err = p.Ask(ctx, want, func(ctx context.Context, conn net.Conn) (bool, error) {
 		var err error
 		value, err = p.Table.Get(ctx, conn, public)
 		if errors.Is(err, service.ErrNotFound) {
@@ -57,12 +60,15 @@ func (p *Places) Get(ctx context.Context, want client.Want, of identity.NodeID, 
 
 // Put seals a descriptor for a place and stores it.
 func (p *Places) Put(ctx context.Context, want client.Want, of *identity.Identity, at key.Place, d *desc.Descriptor, a desc.Access) (stored int, err error) {
+	if p.Table == nil {
+		return 0, errNone
+	}
 	value, err := desc.Seal(of, at, d, a)
 	if err != nil {
 		return 0, err
 	}
 	signer := key.Signer(of, at)
-	err = p.ask(ctx, want, func(ctx context.Context, conn net.Conn) (bool, error) {
+	err = p.Ask(ctx, want, func(ctx context.Context, conn net.Conn) (bool, error) {
 		var err error
 		stored, err = p.Table.Put(ctx, conn, signer, d.Revision, value)
 		return err == nil || errors.Is(err, service.ErrNewer), err
@@ -70,11 +76,9 @@ func (p *Places) Put(ctx context.Context, want client.Want, of *identity.Identit
 	return stored, err
 }
 
-// ask has f ask a relay after the other until f says that it is done, with whatever error.
-func (p *Places) ask(ctx context.Context, want client.Want, f func(context.Context, net.Conn) (done bool, err error)) error {
-	if p.Table == nil {
-		return errNone
-	}
+// Ask has f ask the hash table through one relay after the other, until f says that it is
+// done, with whatever error.
+func (p *Places) Ask(ctx context.Context, want client.Want, f func(context.Context, net.Conn) (done bool, err error)) error {
 	var asked []identity.NodeID
 	var last error
 	for range askTries {
