@@ -22,7 +22,7 @@ import (
 // network is some nodes of the onion on loopback. Every node has links with the next
 // and the one before, or with all.
 type network struct {
-	t     *testing.T
+	t     testing.TB
 	mu    sync.Mutex
 	ports map[identity.NodeID]map[uint16]string // where a node listens instead of at its mesh address
 	nodes []*testNode
@@ -37,7 +37,7 @@ type testNode struct {
 	conns   sync.Map // of others to this node, to be cut
 }
 
-func newNetwork(t *testing.T) *network {
+func newNetwork(t testing.TB) *network {
 	return &network{t: t, ports: make(map[identity.NodeID]map[uint16]string)}
 }
 

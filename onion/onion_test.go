@@ -19,7 +19,7 @@ import (
 	"globalnet/onion/stream"
 )
 
-func withTimeout(t *testing.T) context.Context {
+func withTimeout(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
@@ -242,7 +242,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func mustIdentity(t *testing.T) *identity.Identity {
+func mustIdentity(t testing.TB) *identity.Identity {
 	t.Helper()
 	id, err := identity.Generate()
 	if err != nil {

@@ -77,12 +77,13 @@ func (m *Manager) Run(ctx context.Context, l net.Listener) error {
 		m.mu.Unlock()
 		m.tasks.Wait()
 	}()
+	outer := ctx // is done before l is closed
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for {
 		conn, err := l.Accept()
 		if err != nil {
-			if ctx.Err() != nil {
+			if outer.Err() != nil {
 				return nil
 			}
 			if errors.Is(err, net.ErrClosed) {

@@ -28,11 +28,13 @@ const (
 	tableTime     = time.Minute
 
 	// Introductions that a service gets at once, and a second afterwards, if it does not
-	// say less.
+	// say otherwise. One that asks for proof of work wants to choose among more.
 	introBurst = 200
 	introRate  = 25
-	// introQueue is how many cells may be under way to a service that acknowledges none.
-	introQueue = 2 * introBurst * 2
+	mostBurst  = 2000
+	mostRate   = 1000
+	// introQueue is how many cells may be under way to a service.
+	introQueue = 1024
 )
 
 // role is what a circuit that ends here is for.
@@ -164,10 +166,10 @@ func (c *circuit) establishIntro(body []byte) error {
 func (s *services) establish(c *circuit, m cell.EstablishIntro) cell.IntroStatus {
 	p := &point{circuit: c, rate: introRate, burst: introBurst}
 	if m.Rate > 0 {
-		p.rate = min(p.rate, float64(m.Rate))
+		p.rate = min(mostRate, float64(m.Rate))
 	}
 	if m.Burst > 0 {
-		p.burst = min(p.burst, float64(m.Burst))
+		p.burst = min(mostBurst, float64(m.Burst))
 	}
 	p.bucket = bucket{p.burst, time.Now()}
 	c.mu.Lock()

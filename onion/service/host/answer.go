@@ -26,7 +26,7 @@ type caller struct {
 
 // answerSome begins to answer introductions that wait, as many as go at once.
 func (o *offer) answerSome(ctx context.Context) {
-	for o.answering < maxAnswers {
+	for o.answering < maxAnswers || o.answering < maxAnswers+moreAnswers && o.queue.Authorised() {
 		o.mu.Lock()
 		full := len(o.clients) >= maxClients
 		o.mu.Unlock()

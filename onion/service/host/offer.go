@@ -16,11 +16,12 @@ import (
 )
 
 const (
-	maxArrived = 256 // introductions that came in and were not looked at
-	maxAnswers = 16  // introductions that are being answered
-	maxClients = 256 // circuits of clients of one service
-	idleClient = 15 * time.Minute
-	lookAround = 30 * time.Second // at what changes by itself
+	maxArrived  = 256 // introductions that came in and were not looked at
+	maxAnswers  = 16  // introductions that are being answered
+	moreAnswers = 8   // of authorised clients, in addition
+	maxClients  = 256 // circuits of clients of one service
+	idleClient  = 15 * time.Minute
+	lookAround  = 30 * time.Second // at what changes by itself
 )
 
 // offer is a service that this node offers.

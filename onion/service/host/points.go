@@ -22,6 +22,8 @@ const (
 	leastPoint    = 18 * time.Hour // of an introduction point
 	mostPoint     = 24 * time.Hour
 	avoidPoint    = 10 * time.Minute // after it failed
+	workRate      = 1000             // introductions a second, where there is something to choose them by
+	workBurst     = 2000
 	firstRetry    = 500 * time.Millisecond
 	lastRetry     = time.Minute
 )
@@ -201,7 +203,11 @@ func (o *offer) establish(ctx context.Context, p *point) error {
 		}
 		return nil
 	})
-	body := intro.Establish(p.keys.Auth(), circuit.Binding(), 0, 0)
+	var rate, burst uint16 // as the relay likes
+	if o.config.Work {
+		rate, burst = workRate, workBurst
+	}
+	body := intro.Establish(p.keys.Auth(), circuit.Binding(), rate, burst)
 	if err := circuit.Say(cell.Message{Command: cell.MsgEstablishIntro, Body: body}); err != nil {
 		return err
 	}

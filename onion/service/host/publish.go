@@ -15,7 +15,7 @@ import (
 const (
 	republish   = time.Hour // holders keep a value for three
 	jitter      = 10 * time.Minute
-	gather      = 300 * time.Millisecond // after the first introduction point, for the others
+	gather      = 300 * time.Millisecond // after a change, for introduction points that are missing
 	scoutTime   = 3 * time.Second        // for the first look at which machines there are
 	firstScout  = 15 * time.Second       // after the first publication, at all slots
 	publishTime = 40 * time.Second
@@ -33,7 +33,7 @@ type publisher struct {
 	dirty     bool // what is published is not what is
 	busy      bool
 	scouting  bool
-	first     time.Time // introduction point
+	since     time.Time // when dirty was seen; zero: it is not
 	published bool
 	last      time.Time // publication that was begun
 	next      time.Time // publication, if nothing changes
@@ -50,9 +50,6 @@ func (p *publisher) begin(ctx context.Context, o *offer) {
 // tend publishes if it is time, and returns how long there is nothing to do.
 func (p *publisher) tend(ctx context.Context, o *offer) time.Duration {
 	now := time.Now()
-	if !p.published && p.first.IsZero() && len(o.points) > 0 {
-		p.first = now
-	}
 	if p.published && !p.scouting && now.After(p.scout) {
 		p.scout = now.Add(republish + rand.N(jitter))
 		p.look(ctx, o, true)
@@ -63,10 +60,13 @@ func (p *publisher) tend(ctx context.Context, o *offer) time.Duration {
 	if !p.dirty || p.busy || !p.known || len(o.points) == 0 {
 		return lookAround
 	}
+	if p.since.IsZero() {
+		p.since = now
+	}
 	if wait := max(p.failed.left(now), p.last.Add(leastPause).Sub(now)); wait > 0 {
 		return wait
 	}
-	if wait := p.first.Add(gather).Sub(now); !p.published && wait > 0 && len(o.points) < o.wanted() {
+	if wait := p.since.Add(gather).Sub(now); wait > 0 && len(o.points) < o.wanted() {
 		return wait
 	}
 	p.publish(ctx, o)
@@ -85,7 +85,7 @@ func (p *publisher) publish(ctx context.Context, o *offer) {
 		d.Points = append(d.Points, x.keys.Describe(x.relay.Node, x.relay.OnionKey, x.relay.Suites))
 	}
 	slot, access := p.slot, o.access
-	p.dirty, p.busy, p.last = false, true, time.Now()
+	p.dirty, p.busy, p.last, p.since = false, true, time.Now(), time.Time{}
 	if !o.h.start(func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, publishTime)
 		defer cancel()

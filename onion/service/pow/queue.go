@@ -96,6 +96,9 @@ func (q *Queue[T]) Pop(now time.Time) (value T, ok bool) {
 	return value, false
 }
 
+// Authorised reports whether the next is of an authorised client.
+func (q *Queue[T]) Authorised() bool { return len(q.items) > 0 && q.items[len(q.items)-1].authorised }
+
 // Len returns how many introductions wait.
 func (q *Queue[T]) Len() int { return len(q.items) }
 

@@ -8,8 +8,10 @@ import (
 
 	"globalnet/internal/identity"
 	"globalnet/onion/client"
+	"globalnet/onion/service"
 	"globalnet/onion/service/desc"
 	"globalnet/onion/service/key"
+	"globalnet/onion/stream"
 )
 
 // door is a service as one isolation reaches it.
@@ -38,6 +40,32 @@ type meeting struct {
 	epoch uint64
 	since time.Time
 	idle  time.Time // since when there are no streams
+	watch bool      // a stream of it is watched
+}
+
+// connectTime is how long the service may take to connect a stream before new ones go by
+// another circuit: some relay may have gone without a word.
+const connectTime = 4 * time.Second
+
+// watch looks whether a stream gets an answer; one of a meeting at a time.
+func (d *door) watch(m *meeting, s *stream.Stream) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if m.watch {
+		return
+	}
+	m.watch = true
+	time.AfterFunc(connectTime, func() {
+		d.mu.Lock()
+		m.watch = false
+		d.mu.Unlock()
+		select {
+		case <-s.Connected():
+		case <-s.Ended():
+		default:
+			d.leave(m)
+		}
+	})
 }
 
 func (m *meeting) alive() bool { return m.held.Circuit().Err() == nil }
@@ -122,7 +150,7 @@ func (d *door) arrange(ctx context.Context, a *attempt) {
 		}
 		d.current = a.m
 		d.missing = nil
-	} else if !errors.Is(err, context.Canceled) {
+	} else if errors.Is(err, service.ErrNotFound) || errors.Is(err, desc.ErrNeedsAuthorisation) || errors.Is(err, desc.ErrNotAuthorised) {
 		d.missing, d.missed = err, time.Now()
 	}
 	a.err = err

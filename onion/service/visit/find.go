@@ -94,9 +94,13 @@ func (d *door) find(ctx context.Context) (*desc.Opened, uint64, error) {
 	return r.found, r.period, r.err
 }
 
-// more reads the other slots that a descriptor names.
-func (d *door) more(ctx context.Context, list []*desc.Opened, period uint64) []*desc.Opened {
+// more reads the other slots: those that a descriptor names, or, as the machine that
+// wrote it may be gone for long, all.
+func (d *door) more(ctx context.Context, list []*desc.Opened, period uint64, all bool) []*desc.Opened {
 	slots := desc.Slots(0, list[0])
+	if all {
+		slots = desc.Slots(0, nil)
+	}
 	if len(list) > 1 || len(slots) == 0 {
 		return list
 	}

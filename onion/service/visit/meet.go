@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"globalnet/internal/identity"
 	"globalnet/onion/cell"
 	"globalnet/onion/circuit"
 	"globalnet/onion/client"
@@ -24,11 +25,15 @@ import (
 
 const (
 	meetTime    = 60 * time.Second // for all attempts
-	answerTime  = 5 * time.Second  // of a service that an introduction reached, before another is tried
+	meetTries   = 3                // rendezvous points that are lost
+	answerLeast = 2 * time.Second  // of a service that an introduction reached, before another one is sent
+	answerMost  = 10 * time.Second // the same, where circuits take long
 	queueTime   = 30 * time.Second // the same, of a service under load
 	ackTime     = 5 * time.Second
-	introTries  = 6
-	solveAtOnce = 1 << 10 // attempts between two looks at the clock
+	introTries  = 6                      // in a round
+	rounds      = 5                      // of all introduction points that are known
+	roundPause  = 150 * time.Millisecond // doubled each time
+	solveAtOnce = 1 << 10                // attempts between two looks at the clock
 )
 
 var (
@@ -40,44 +45,58 @@ var (
 func (d *door) meet(ctx context.Context) (*client.Held, error) {
 	ctx, cancel := context.WithTimeout(ctx, meetTime)
 	defer cancel()
+	for try := 1; ; try++ {
+		held, again, err := d.meetOnce(ctx)
+		if err == nil || !again || try == meetTries {
+			return held, err
+		}
+		d.v.cfg.Log.Debug("rendezvous point lost", "err", err)
+	}
+}
+
+// meetOnce tries one rendezvous point. Another may do better if again is true.
+func (d *door) meetOnce(ctx context.Context) (held *client.Held, again bool, err error) {
+	outer := ctx
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	r := &rendezvous{door: d, done: make(chan struct{}), joined: make(chan error, 1)}
 	d.v.tasks.Go(func() { // while the descriptor is looked for
 		defer close(r.done)
 		r.err = r.wait(ctx)
 	})
-	err := d.introduceAll(ctx, r)
-	if err == nil {
-		return r.held, nil
+	if err = d.introduceAll(ctx, r); err == nil {
+		return r.held, false, nil
 	}
+	again = r.broken() && outer.Err() == nil
 	cancel()
 	<-r.done
 	if r.held != nil {
 		r.held.Close()
 	}
-	return nil, err
+	return nil, again, err
 }
 
-// introduceAll tries the introduction points until the service comes.
+// introduceAll tries the introduction points until the service comes: those that are
+// known, then those that are published now, of all machines, and again when the service
+// may have had time to make others.
 func (d *door) introduceAll(ctx context.Context, r *rendezvous) error {
 	var last error
-	fresh := false
-	for round := range 2 {
-		list, period, err := d.descriptors(ctx, fresh)
+	tried := make(map[identity.NodeID]bool) // by auth key
+	for round := range rounds {
+		list, period, err := d.descriptors(ctx, round > 0)
 		if err != nil {
 			return errors.Join(err, last)
 		}
-		var seed [32]byte
-		rand.Read(seed[:])
-		points := desc.Merge(list, mrand.New(mrand.NewChaCha8(seed)))
+		if round > 0 {
+			list = d.more(ctx, list, period, round == 1)
+		}
+		rng := newRand()
+		points := desc.Merge(list, rng)
 		for i := 0; i < min(len(points), introTries); i++ {
-			if i == 1 { // the first has failed: there may be other machines
-				if more := d.more(ctx, list, period); len(more) > len(list) {
-					tried := points[:1]
-					points = slices.DeleteFunc(desc.Merge(more, mrand.New(mrand.NewChaCha8(seed))), func(p desc.IntroPoint) bool { return p.Auth == tried[0].Auth })
-					points = append(tried, points...)
-					list = more
-				}
+			if round < 2 && tried[points[i].Auth] {
+				continue
 			}
+			tried[points[i].Auth] = true
 			err := d.introduce(ctx, r, list, period, points[i])
 			if err == nil {
 				return nil
@@ -90,10 +109,30 @@ func (d *door) introduceAll(ctx context.Context, r *rendezvous) error {
 			}
 			d.v.cfg.Log.Debug("introduction did not lead to the service", "node", points[i].Node.Short(), "err", err)
 			last = err
+			if errors.Is(err, errSilent) && round == 0 {
+				break // it may have been away, and have other introduction points now
+			}
+			if round == 0 && i == 0 {
+				if all := d.more(ctx, list, period, false); len(all) > len(list) {
+					list, points, i = all, desc.Merge(all, rng), -1
+				}
+			}
 		}
-		fresh = round == 0
+		if round > 0 && round < rounds-1 {
+			select {
+			case <-time.After(roundPause << round):
+			case <-ctx.Done():
+				return errors.Join(context.Cause(ctx), last)
+			}
+		}
 	}
 	return fmt.Errorf("%w: %w", errNoPoint, last)
+}
+
+func newRand() *mrand.Rand {
+	var seed [32]byte
+	rand.Read(seed[:])
+	return mrand.New(mrand.NewChaCha8(seed))
 }
 
 // introduce asks for the service at one of its introduction points, and waits for it.
@@ -106,7 +145,7 @@ func (d *door) introduce(ctx context.Context, r *rendezvous, list []*desc.Opened
 		held *client.Held
 		err  error
 	}
-	ways := make(chan way, 1)
+	ways, began := make(chan way, 1), time.Now()
 	d.v.tasks.Go(func() {
 		held, err := d.v.client.Hold(ctx, client.Want{Hops: d.v.client.Hops() + 1, Last: &hop, Stub: true})
 		ways <- way{held, err}
@@ -119,6 +158,7 @@ func (d *door) introduce(ctx context.Context, r *rendezvous, list []*desc.Opened
 	if err = errors.Join(err, w.err); err != nil {
 		return err
 	}
+	patience := min(max(6*time.Since(began), answerLeast), answerMost)
 	of := list[0]
 	for _, o := range list {
 		if slices.ContainsFunc(o.Points, func(p desc.IntroPoint) bool { return p.Auth == point.Auth }) {
@@ -130,9 +170,12 @@ func (d *door) introduce(ctx context.Context, r *rendezvous, list []*desc.Opened
 	if err != nil {
 		return err
 	}
-	solution, patience, err := d.solve(ctx, i, of)
+	solution, err := d.solve(ctx, i, of)
 	if err != nil {
 		return err
+	}
+	if solution.Effort > 0 {
+		patience = queueTime
 	}
 	r.expect(i)
 	status, err := say(ctx, w.held.Circuit(), i.Body(solution))
@@ -175,10 +218,10 @@ func suite(offered []layer.Suite) layer.Suite {
 	return layer.ChaCha
 }
 
-// solve does the work that the service asks for, and says how long it may take to answer.
-func (d *door) solve(ctx context.Context, i *intro.Client, of *desc.Opened) (pow.Solution, time.Duration, error) {
+// solve does the work that the service asks for.
+func (d *door) solve(ctx context.Context, i *intro.Client, of *desc.Opened) (pow.Solution, error) {
 	if of.Work.Effort == 0 || of.Cookie != (desc.Cookie{}) {
-		return pow.Solution{}, answerTime, nil
+		return pow.Solution{}, nil
 	}
 	d.mu.Lock()
 	effort := min(max(of.Work.Effort, d.harder), pow.MaxEffort)
@@ -186,10 +229,10 @@ func (d *door) solve(ctx context.Context, i *intro.Client, of *desc.Opened) (pow
 	solver := pow.NewSolver(i.Challenge(of.Work.Seed, effort), mrand.Uint64N(math.MaxInt64))
 	for {
 		if nonce, ok := solver.Try(solveAtOnce); ok {
-			return pow.Solution{Effort: effort, Seed: of.Work.Seed.ID(), Nonce: nonce}, queueTime, nil
+			return pow.Solution{Effort: effort, Seed: of.Work.Seed.ID(), Nonce: nonce}, nil
 		}
 		if ctx.Err() != nil {
-			return pow.Solution{}, 0, context.Cause(ctx)
+			return pow.Solution{}, context.Cause(ctx)
 		}
 	}
 }

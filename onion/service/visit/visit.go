@@ -137,8 +137,8 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("service %s: %v", e.Service.Short(), e.Err) }
 
-// Unwrap returns the cause, and an *stream.EndError of the reason.
-func (e *Error) Unwrap() []error { return []error{e.Err, &stream.EndError{Reason: e.Reason}} }
+// Unwrap returns a *stream.EndError of the reason, and the cause.
+func (e *Error) Unwrap() []error { return []error{&stream.EndError{Reason: e.Reason}, e.Err} }
 
 // explain says what of a service could not be reached.
 func explain(id identity.NodeID, err error) error {
@@ -180,6 +180,7 @@ func (v *Visitor) Dial(ctx context.Context, who client.Isolation, name string, t
 		}
 		s, err := m.held.Open(target, early)
 		if err == nil {
+			d.watch(m, s)
 			return s, nil
 		}
 		d.leave(m)
