@@ -131,12 +131,12 @@ func runs(t *testing.T, document, binary, line string) {
 	}
 }
 
-// exists asks for the help of the command that rest begins with, of one or two words.
+// exists asks for the help of the command that rest begins with, of one to three words.
 func exists(t *testing.T, document, binary, rest string) {
 	t.Helper()
 	var words []string
 	for _, w := range strings.Fields(rest) {
-		if len(words) == 2 || strings.Trim(w, "abcdefghijklmnopqrstuvwxyz") != "" {
+		if len(words) == 3 || strings.Trim(w, "abcdefghijklmnopqrstuvwxyz") != "" {
 			break
 		}
 		words = append(words, w)

@@ -92,7 +92,11 @@ func (n *Node) config() (string, error) {
 	}
 	for _, section := range others {
 		if text := sections[section].String(); text != "" {
-			fmt.Fprintf(&b, "\nconfig %s '%s'\n%s", section, section, text)
+			typ, name, ok := strings.Cut(section, ":") // hidden_service:web.port is of section web
+			if !ok {
+				name = typ
+			}
+			fmt.Fprintf(&b, "\nconfig %s '%s'\n%s", typ, name, text)
 		}
 	}
 	return b.String(), nil
@@ -101,6 +105,7 @@ func (n *Node) config() (string, error) {
 // listOptions are the options that may be set several times.
 var listOptions = map[string]bool{
 	"interface": true, "exclude": true, "rule": true, "allow_private": true, "serve_port": true, "family": true,
+	"port": true, "client": true,
 }
 
 func overridden(options []topology.Option, node, name string) bool {

@@ -427,7 +427,7 @@ func (p *parser) peer(words []string) error {
 }
 
 func (p *parser) set(words []string) error {
-	if len(words) < 3 || !regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31})?$`).MatchString(words[1]) {
+	if len(words) < 3 || !regexp.MustCompile(`^([a-z][a-z0-9_]{0,31}(:[a-z][a-z0-9_]{0,31})?\.)?[a-z][a-z0-9_]{0,31}$`).MatchString(words[1]) {
 		return fmt.Errorf("e.g. set a passphrase secret, or set * hello_interval 2")
 	}
 	if words[0] != "*" {

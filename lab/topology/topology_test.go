@@ -52,6 +52,7 @@ func TestParse(t *testing.T) {
 		range 100 loss=1%
 		set * hello_interval 2
 		set a passphrase two words
+		set a hidden_service:web.port 80 127.0.0.1:8080
 		seed 7`)
 	if err != nil {
 		t.Fatal(err)
@@ -87,6 +88,9 @@ func TestParse(t *testing.T) {
 		t.Errorf("phone is %+v", n)
 	}
 	if o := top.Options[1]; o != (topology.Option{Node: "a", Name: "passphrase", Value: "two words"}) {
+		t.Errorf("option %+v", o)
+	}
+	if o := top.Options[2]; o != (topology.Option{Node: "a", Name: "hidden_service:web.port", Value: "80 127.0.0.1:8080"}) {
 		t.Errorf("option %+v", o)
 	}
 	if top.Seed != 7 || top.Reach != 100 || top.ReachQuality.Loss != 0.01 {
@@ -157,6 +161,7 @@ func TestParseErrors(t *testing.T) {
 		{1, "how large", "grid 1000x1000"},
 		{1, "how large", "grid 5"},
 		{2, "quotes", "router a\nset a network it's"},
+		{2, "e.g. set", "router a\nset a hidden_service:.port 80"},
 		{3, "no router", "router a\nhost h\nset h network x"},
 		{2, "no number", "router a\nplace a here there"},
 		{2, "range", "router a\nrange 0"},
