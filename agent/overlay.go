@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -218,6 +219,7 @@ func (o *overlay) keepState(ctx context.Context) error {
 }
 
 func (o *overlay) save() {
+	os.MkdirAll(filepath.Dir(o.statePath), 0o700) // if it cannot be made, that shows now
 	if err := peers.WriteFile(o.statePath, o.node.Save(time.Now())); err != nil {
 		o.log.Warn("guards and relays are not saved", "err", err)
 	}
