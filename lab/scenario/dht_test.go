@@ -36,7 +36,7 @@ func record(t *testing.T, l *lab.Lab, from, of, name string) control.DHTRecord {
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
-	r, err := dhtClient(l, from).DHTGet(ctx, id, name)
+	r, err := dhtClient(l, from).DHTGet(ctx, id, name, false)
 	if err != nil {
 		t.Logf("%s asks for %q of %s: %v", from, name, of, err)
 	}
