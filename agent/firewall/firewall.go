@@ -191,6 +191,9 @@ func (f *Firewall) Run(ctx context.Context) error {
 func (f *Firewall) check() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.holds {
+		holdPrefixes(f.rules) // they may have changed; a failure is tried again
+	}
 	if !f.holds || tableIsThere() && routesAreThere(f.rules) {
 		return
 	}

@@ -121,7 +121,51 @@ func addRoutes(r Rules) error {
 			return fmt.Errorf("adding policy rule %d: %w", rule.Priority, err)
 		}
 	}
-	return nil
+	return holdPrefixes(r)
+}
+
+// routesIn lists our routes of a table.
+func routesIn(family, table int) []netlink.Route {
+	filter := &netlink.Route{Table: table, Protocol: ruleProtocol}
+	routes, err := netlink.RouteListFiltered(family, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return nil // a system without that family
+	}
+	return routes
+}
+
+// lastMetric is that of the routes that hold when there is no other.
+const lastMetric = 0x7ffffffe
+
+// holdPrefixes has the kernel keep what is for clients when their interface is down: the
+// proxy's answers to them would take the default route otherwise. What was a client's
+// prefix once stays so until nothing of ours is left.
+func holdPrefixes(r Rules) error {
+	var errs []error
+	held := map[string]bool{}
+	for _, family := range families {
+		for _, route := range routesIn(family, unix.RT_TABLE_MAIN) {
+			held[route.Dst.String()] = true
+		}
+	}
+	for _, n := range r.Networks {
+		if !n.has(All) {
+			continue
+		}
+		for _, p := range prefixesOf(n.Interfaces) {
+			if p.Addr().IsLinkLocalUnicast() || p.Bits() == 0 || held[p.String()] {
+				continue
+			}
+			err := netlink.RouteReplace(&netlink.Route{
+				Dst:  &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())},
+				Type: unix.RTN_UNREACHABLE, Table: unix.RT_TABLE_MAIN, Priority: lastMetric, Protocol: ruleProtocol,
+			})
+			if err != nil {
+				errs = append(errs, fmt.Errorf("holding the prefix %s: %w", p, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // deliver has what the proxy's table is asked for end on this machine.
@@ -161,12 +205,10 @@ func dropRoutes(r Rules) error {
 	}
 	if len(want) == 0 {
 		for _, family := range families {
-			routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: proxyTable}, netlink.RT_FILTER_TABLE)
-			if err != nil {
-				continue
-			}
-			for _, route := range routes {
-				errs = append(errs, netlink.RouteDel(&route))
+			for _, table := range []int{proxyTable, unix.RT_TABLE_MAIN} {
+				for _, route := range routesIn(family, table) {
+					errs = append(errs, netlink.RouteDel(&route))
+				}
 			}
 		}
 	}
