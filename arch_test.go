@@ -29,6 +29,7 @@ var layers = map[string][]string{
 	"openwrt":           {"openwrt/uci", "agent/...", "mesh/...", "onion/...", "board", "internal/identity"},
 	"openwrt/pack":      {},
 	"openwrt/usign":     {},
+	"openwrt/flash":     {"board", "openwrt/usign"},
 	"openwrt/uci":       {},
 	"agent":             {"agent/...", "mesh/...", "onion/...", "board", "internal/identity", "internal/blind"},
 	"agent/config":      {"internal/identity", "onion/path", "onion/policy", "onion/service/key"},
