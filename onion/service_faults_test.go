@@ -43,7 +43,9 @@ func TestServiceSurvives(t *testing.T) {
 	w, _ := serviceNetwork(t, 12, nil)
 	id := mustIdentity(t)
 	host, visitor := w.nodes[0], w.nodes[1]
-	host.SetServices([]service.Config{w.echoService(id), {Name: "source", Key: mustIdentity(t), Ports: []service.Port{port(1, w.source(1<<30))}}})
+	c := w.echoService(id)
+	c.Ports = append(c.Ports, port(1, w.source(1<<30)))
+	host.SetServices([]service.Config{c})
 	w.published(host)
 	again(t, visitor, id.NodeID(), "publication")
 	spare := func(n *testNode) bool { return n == host || n == visitor }

@@ -16,6 +16,9 @@ import (
 const (
 	answerTime  = 20 * time.Second // until the client is reached
 	connectTime = 20 * time.Second
+
+	// Introductions a second that are answered though they took less work than is asked for.
+	lazyRate, lazyBurst = 5, 10
 )
 
 // caller is the circuit of a client.
@@ -26,7 +29,7 @@ type caller struct {
 
 // answerSome begins to answer introductions that wait, as many as go at once.
 func (o *offer) answerSome(ctx context.Context) {
-	for o.answering < maxAnswers || o.answering < maxAnswers+moreAnswers && o.queue.Authorised() {
+	for o.mayAnswer() {
 		o.mu.Lock()
 		full := len(o.clients) >= maxClients
 		o.mu.Unlock()
@@ -49,6 +52,30 @@ func (o *offer) answerSome(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// mayAnswer reports whether the next introduction can be answered now: there are places
+// that only authorised clients have, and who works less than is asked for waits in a
+// row of its own, for an answer costs much more than a lie.
+func (o *offer) mayAnswer() bool {
+	authorised, effort, ok := o.queue.Next()
+	switch {
+	case !ok || o.answering >= maxAnswers+moreAnswers:
+		return false
+	case authorised:
+		return true
+	case o.answering >= maxAnswers:
+		return false
+	case effort < o.effort:
+		now := time.Now()
+		o.lazy = min(lazyBurst, o.lazy+now.Sub(o.lazyAt).Seconds()*lazyRate)
+		o.lazyAt = now
+		if o.lazy < 1 {
+			return false
+		}
+		o.lazy--
+	}
+	return true
 }
 
 // answer goes to where the client waits.

@@ -47,6 +47,8 @@ type offer struct {
 	queue     pow.Queue[*intro.Introduction]
 	answering int
 	effort    uint32
+	lazy      float64 // answers for those who worked too little
+	lazyAt    time.Time
 	periods   []uint64
 	publisher publisher
 
@@ -188,6 +190,9 @@ func (o *offer) tend(ctx context.Context) time.Duration {
 	wait := min(lookAround, o.tendPoints(ctx), o.publisher.tend(ctx, o))
 	o.answerSome(ctx)
 	o.closeIdle()
+	if o.queue.Len() > 0 {
+		wait = min(wait, time.Second/lazyRate)
+	}
 	return wait
 }
 

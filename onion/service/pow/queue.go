@@ -96,8 +96,14 @@ func (q *Queue[T]) Pop(now time.Time) (value T, ok bool) {
 	return value, false
 }
 
-// Authorised reports whether the next is of an authorised client.
-func (q *Queue[T]) Authorised() bool { return len(q.items) > 0 && q.items[len(q.items)-1].authorised }
+// Next says of whom the introduction is whose turn it is; false if there is none.
+func (q *Queue[T]) Next() (authorised bool, effort uint32, ok bool) {
+	if len(q.items) == 0 {
+		return false, 0, false
+	}
+	x := q.items[len(q.items)-1]
+	return x.authorised, x.effort, true
+}
 
 // Len returns how many introductions wait.
 func (q *Queue[T]) Len() int { return len(q.items) }
