@@ -63,10 +63,8 @@ type Server struct {
 
 // clientState is what one client has now.
 type clientState struct {
-	conns    int
-	accepted uint64
-	bytes    atomic.Uint64
-	rate     *rate
+	conns int
+	rate  *rate // nil: no bound
 }
 
 type serverCounts struct {
@@ -336,7 +334,7 @@ func (s *Server) target(dst netip.AddrPort, network cell.Network) (t cell.Target
 	if !ok {
 		release()
 		s.counts.unknown.Add(1)
-		return t, nil, errNobody
+		return cell.Target{}, nil, errNobody
 	}
 	t.Network, t.Port = network, dst.Port()
 	return t, release, nil
