@@ -96,7 +96,7 @@ const (
 	cleanTime  = time.Hour        // an unused circuit is kept for so long
 	lifeTime   = 24 * time.Hour   // of any circuit
 	activeTime = time.Hour        // circuits wait ready for so long after somebody asked for one
-	graceTime  = 5 * time.Second  // after news of relays, in which fewer than wanted may mean that not all are known yet
+	graceTime  = 3 * time.Second  // after news of relays, in which fewer than wanted may mean that not all are known yet
 
 	buildTimeout = 10 * time.Second
 	buildTries   = 4
