@@ -1,8 +1,8 @@
 package scenario
 
 import (
-	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"globalnet/agent/control"
 	"globalnet/lab"
@@ -109,7 +111,7 @@ func TestServices(t *testing.T) {
 		name string
 		run  func(*testing.T, *lab.Lab)
 	}{
-		{"port", servicePort}, {"folder", func(t *testing.T, l *lab.Lab) { serviceFolder(t, l, folder) }}, {"restricted", serviceRestricted}, {"moves", serviceMoves}, {"single hop", serviceSingleHop},
+		{"port", servicePort}, {"folder", func(t *testing.T, l *lab.Lab) { serviceFolder(t, l, folder) }}, {"restricted", serviceRestricted}, {"moves", serviceMoves}, {"single hop", serviceSingleHop}, {"ssh", serviceSSH},
 	} {
 		t.Run(x.name, func(t *testing.T) { x.run(t, l) })
 	}
@@ -251,7 +253,36 @@ func serviceSingleHop(t *testing.T, l *lab.Lab) {
 		t.Errorf("added: %s", out)
 	}
 	sees(t, l, "a", address, "near")
-	if out := owner(t, l, "g", "service", "list"); !bytes.Contains([]byte(out), []byte("not hidden: single hop")) {
+	if out := owner(t, l, "g", "service", "list"); !strings.Contains(out, "not hidden: single hop") {
 		t.Errorf("it is not marked:\n%s", out)
 	}
+}
+
+// The ssh of this machine, through SOCKS, to a server on loopback of a router.
+func serviceSSH(t *testing.T, l *lab.Lab) {
+	labtest.RequireProgram(t, "ssh")
+	labtest.RequireProgram(t, "socat")
+	_, private, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	signer, err := ssh.NewSignerFromKey(private)
+	must(t, err)
+	config := &ssh.ServerConfig{NoClientAuth: true}
+	config.AddHostKey(signer)
+	var listener net.Listener
+	must(t, l.Node("d").Namespace().Do(func() (err error) {
+		listener, err = net.Listen("tcp4", "127.0.0.1:2222")
+		return err
+	}))
+	defer listener.Close()
+	go serveSSH(listener, config)
+	owner(t, l, "d", "service", "add", "shell", "--to", "127.0.0.1:2222", "--port", "22")
+	address := reachable(t, l, "d", "shell")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	out, err := l.Node("a").Exec(ctx, "sh", "-c", "yes | head -50000 | ssh -F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "+
+		"-o 'ProxyCommand=socat - SOCKS4A:"+socksPort.Addr().String()+":%h:%p,socksport="+fmt.Sprint(socksPort.Port())+"' x@"+address+" cat | wc -c")
+	if got := strings.TrimSpace(string(out)); err != nil || got != "100000" {
+		t.Errorf("of 100000 bytes came back %s, %v", got, err)
+	}
+	owner(t, l, "d", "service", "remove", "shell")
 }
