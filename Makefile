@@ -17,7 +17,7 @@ TARGETS  ?= mips mipsle arm5 arm6 arm7 arm64 amd64 386
 export GOFLAGS ?= -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz lab interop cover bench compare mips-count build-all sizes packages repro vm-test check clean \
+.PHONY: help build run test race lint fuzz lab interop cover bench compare mips-count build-all sizes packages repro vm-test mips-test check clean \
 	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
 
 help: ## list the targets
@@ -106,6 +106,16 @@ repro: ## build packages of this commit twice, in different folders and caches, 
 
 vm-test: ## test kernel WireGuard and simulated Wi-Fi in a virtual machine (docs/lab-vm.md)
 	LAB_VM=1 $(GO) test -tags $(TAGS) -count 1 -timeout 40m -v ./lab/vm
+
+# What does not touch the system: codecs, cryptography, configuration. The emulator's
+# user mode knows no netlink and no namespaces; the rest is tested by vm-test.
+PURE     := internal/blind internal/chacha internal/gate internal/identity mesh/babel/wire mesh/dht/wire mesh/peers \
+	onion/cell onion/layer onion/ntor onion/path onion/policy onion/service/key onion/service/intro \
+	onion/service/desc onion/service/pow openwrt openwrt/uci openwrt/usign board agent/config
+
+mips-test: ## run the tests of the pure packages on big- and little-endian MIPS, emulated (qemu-user-static)
+	GOOS=linux GOARCH=mips GOMIPS=softfloat CGO_ENABLED=0 $(GO) test -short -vet=off -tags $(TAGS) -exec qemu-mips-static $(PURE:%=./%)
+	GOOS=linux GOARCH=mipsle GOMIPS=softfloat CGO_ENABLED=0 $(GO) test -short -vet=off -tags $(TAGS) -exec qemu-mipsel-static $(PURE:%=./%)
 
 check: ## what continuous integration runs
 	.ci/run
