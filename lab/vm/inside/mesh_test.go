@@ -10,18 +10,26 @@ import (
 	"time"
 
 	"globalnet/lab"
+	"globalnet/mesh/kernel"
 )
 
-// neighbourhood is agents on radios that have joined the cell.
+// neighbourhood is agents on radios that have joined the ad-hoc cell.
 func neighbourhood(t *testing.T, radios []*Radio, options ...string) []*Agent {
 	t.Helper()
-	if os.Getenv("INSIDE_VM") == "verbose" {
-		options = append(options, "option log_level debug")
-	}
+	return settle(t, kernel.RadioAdHoc, radios, func(int) []string { return options })
+}
+
+// settle is agents on radios of a mode, with options that depend on which it is.
+func settle(t *testing.T, mode kernel.RadioMode, radios []*Radio, optionsOf func(i int) []string) []*Agent {
+	t.Helper()
 	var agents []*Agent
 	for i, r := range radios {
-		if err := r.Join(); err != nil {
+		if err := r.Join(mode); err != nil {
 			t.Fatal(err)
+		}
+		options := optionsOf(i)
+		if os.Getenv("INSIDE_VM") == "verbose" {
+			options = append([]string{"option log_level debug"}, options...)
 		}
 		a, err := NewAgent(r, filepath.Join(t.TempDir(), fmt.Sprintf("n%d", i)), options...)
 		if err != nil {
@@ -74,21 +82,28 @@ func measured(t *testing.T, what string, value float64, unit string) {
 	t.Logf("MEASURED %s: %.2f %s", what, value, unit)
 }
 
-// TestLine runs three agents on ad-hoc radios in a row: the ends do not hear each
-// other and must reach each other through the middle.
+// TestLine runs three agents on radios in a row, ad-hoc and 802.11s: the ends do not
+// hear each other and must reach each other through the middle. In 802.11s that is
+// for Babel to find: the radios' own routing is off.
 //
 //	n0 ~ ~ n1 ~ ~ n2
 func TestLine(t *testing.T) {
 	require(t)
+	for _, mode := range []kernel.RadioMode{kernel.RadioAdHoc, kernel.RadioMesh} {
+		t.Run(string(mode), func(t *testing.T) { line(t, mode) })
+	}
+}
+
+func line(t *testing.T, mode kernel.RadioMode) {
 	radios := open(t, 3)
 	if err := Chain(radios); err != nil {
 		t.Fatal(err)
 	}
-	agents := neighbourhood(t, radios)
+	agents := settle(t, mode, radios, func(int) []string { return nil })
 	begin := time.Now()
 	start(t, agents...)
-	measured(t, "start of three agents to first ping, one hop", reach(t, begin, agents[0], agents[1]).Seconds(), "s")
-	measured(t, "start of three agents to first ping, two hops", reach(t, begin, agents[0], agents[2]).Seconds(), "s")
+	measured(t, "start of three agents to first ping, one hop, "+string(mode), reach(t, begin, agents[0], agents[1]).Seconds(), "s")
+	measured(t, "start of three agents to first ping, two hops, "+string(mode), reach(t, begin, agents[0], agents[2]).Seconds(), "s")
 	reach(t, begin, agents[2], agents[0])
 
 	// The links are the kernel's, and the way of the ends leads over the middle.

@@ -7,10 +7,10 @@
 package inside
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,16 +24,11 @@ import (
 
 	"globalnet/lab/netns"
 	"globalnet/mesh"
+	"globalnet/mesh/kernel"
 )
 
-// The cell that all radios join. With a fixed frequency and BSSID a radio joins at
-// once; without, it looks for a cell for seconds.
-const (
-	cellName      = "gnmesh"
-	cellFrequency = 2412 // MHz
-)
-
-var cellBSSID = net.HardwareAddr{0x02, 0x11, 0x22, 0x33, 0x44, 0x55}
+// frequency is where all radios are, in MHz.
+const frequency = 2412
 
 // Radio is a simulated 802.11 radio in a namespace of its own.
 type Radio struct {
@@ -46,7 +41,7 @@ type Radio struct {
 // namespace. It waits for radios that are on the way back from an earlier one.
 func OpenRadios(n int) ([]*Radio, error) {
 	var phys []string
-	if !until(10*time.Second, func() bool {
+	if !until(time.Minute, func() bool {
 		phys, _ = filepath.Glob("/sys/class/ieee80211/phy*")
 		return len(phys) >= n
 	}) {
@@ -85,7 +80,7 @@ func openRadio(phy, name string) (*Radio, error) {
 		return nil, err
 	}
 	r := &Radio{Namespace: ns, Ifname: filepath.Base(nets[0]), phy: filepath.Base(phy)}
-	err = wireless(0, unix.NL80211_CMD_SET_WIPHY_NETNS, func(ae *netlink.AttributeEncoder) {
+	err = wireless(unix.NL80211_CMD_SET_WIPHY_NETNS, func(ae *netlink.AttributeEncoder) {
 		ae.Uint32(unix.NL80211_ATTR_WIPHY, uint32(index))
 		ae.Uint32(unix.NL80211_ATTR_NETNS_FD, uint32(ns.Fd()))
 	})
@@ -96,39 +91,11 @@ func openRadio(phy, name string) (*Radio, error) {
 	return r, nil
 }
 
-// Join puts the radio into the ad-hoc cell and brings it up.
-func (r *Radio) Join() error {
-	h, err := r.Netlink()
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	l, err := h.LinkByName(r.Ifname)
-	if err != nil {
-		return err
-	}
-	index := uint32(l.Attrs().Index)
-	err = wireless(r.Fd(), unix.NL80211_CMD_SET_INTERFACE, func(ae *netlink.AttributeEncoder) {
-		ae.Uint32(unix.NL80211_ATTR_IFINDEX, index)
-		ae.Uint32(unix.NL80211_ATTR_IFTYPE, unix.NL80211_IFTYPE_ADHOC)
+// Join puts the radio on the air and brings it up, as `globalnet radio join` does.
+func (r *Radio) Join(mode kernel.RadioMode) error {
+	return r.Do(func() error {
+		return kernel.JoinRadio(context.Background(), kernel.Radio{Ifname: r.Ifname, Mode: mode, Frequency: frequency})
 	})
-	if err != nil {
-		return fmt.Errorf("making %s ad-hoc: %w", r.Ifname, err)
-	}
-	if err := h.LinkSetUp(l); err != nil {
-		return err
-	}
-	err = wireless(r.Fd(), unix.NL80211_CMD_JOIN_IBSS, func(ae *netlink.AttributeEncoder) {
-		ae.Uint32(unix.NL80211_ATTR_IFINDEX, index)
-		ae.Bytes(unix.NL80211_ATTR_SSID, []byte(cellName))
-		ae.Uint32(unix.NL80211_ATTR_WIPHY_FREQ, cellFrequency)
-		ae.Flag(unix.NL80211_ATTR_FREQ_FIXED, true)
-		ae.Bytes(unix.NL80211_ATTR_MAC, cellBSSID)
-	})
-	if err != nil {
-		return fmt.Errorf("joining the cell on %s: %w", r.Ifname, err)
-	}
-	return nil
 }
 
 // LinkLocal is the radio's own address, once it may be used.
@@ -197,9 +164,9 @@ func Chain(radios []*Radio) error {
 	return nil
 }
 
-// wireless sends one nl80211 request in the namespace of a descriptor, 0 for ours.
-func wireless(ns int, command uint8, attributes func(*netlink.AttributeEncoder)) error {
-	c, err := genetlink.Dial(&netlink.Config{NetNS: ns})
+// wireless sends one nl80211 request.
+func wireless(command uint8, attributes func(*netlink.AttributeEncoder)) error {
+	c, err := genetlink.Dial(nil)
 	if err != nil {
 		return err
 	}

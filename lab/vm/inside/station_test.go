@@ -68,7 +68,7 @@ func TestStations(t *testing.T) {
 		if err := r.SetGroups(1 << i); err != nil { // apart
 			t.Fatal(err)
 		}
-		if err := r.Join(); err != nil {
+		if err := r.Join(kernel.RadioAdHoc); err != nil {
 			t.Fatal(err)
 		}
 	}
