@@ -9,6 +9,7 @@ HOOK=/etc/rc.d/S11globalnet-flash # before the network, after the overlay
 SERVICE=/etc/init.d/globalnet
 PROGRAM=/usr/sbin/globalnet
 STAGE=/tmp/globalnet-flash
+CONFIRMED=/tmp/globalnet-flash.confirmed # by whom, for one who lost the answer
 
 say() {
 	echo "$*"
@@ -239,7 +240,7 @@ start-apply) rm -f "$D/applied" && echo "$2" >"$D/limit" && : >"$D/alive" && det
 limit) [ -e "$D/armed" ] && echo "$2" >"$D/limit" && : >"$D/alive" ;;
 undo) detach restore ;;
 restore) [ ! -e "$D/armed" ] || restore ;;
-confirm) [ -e "$D/armed" ] && mkdir "$D/restoring" && disarm ;;
+confirm) [ -e "$D/armed" ] && mkdir "$D/restoring" && echo "$2" >"$CONFIRMED" && disarm ;;
 boot) boot ;;
 *) exit 2 ;;
 esac

@@ -2,6 +2,7 @@ package flash
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -106,14 +107,31 @@ func (s *session) putBackOnce(ctx context.Context) error {
 	}
 }
 
+// confirm tells the guard that all is well. Where the answer is lost, a new
+// connection sees whether the guard got it.
 func (s *session) confirm(ctx context.Context) error {
-	_, err := s.conn.run(ctx, guard+" confirm", nil)
-	if _, isExit := errors.AsType[*exitError](err); isExit {
-		return errors.New("the router has put itself back meanwhile: it took too long")
+	token := rand.Text()
+	command := fmt.Sprintf("[ ! -e %s/armed ] || %s confirm %s; [ \"$(cat /tmp/globalnet-flash.confirmed)\" = %s ]", guardDir, guard, token, token)
+	for deadline := time.Now().Add(s.limit() / 4); ; {
+		err := errors.New("no connection")
+		if s.conn != nil {
+			_, err = s.conn.run(ctx, command, nil)
+		}
+		if err == nil {
+			s.armed = false
+			return nil
+		}
+		if _, isExit := errors.AsType[*exitError](err); isExit {
+			return errors.New("the router has put itself back meanwhile: it took too long")
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+		if err := sleep(ctx, s.o.times.poll); err != nil {
+			return err
+		}
+		dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
+		_ = s.fresh(dialCtx) // the next round sees it
+		cancel()
 	}
-	if err != nil {
-		return err
-	}
-	s.armed = false
-	return nil
 }
