@@ -146,6 +146,22 @@ func says(conn net.Conn) error {
 	return nil
 }
 
+// echoes opens a stream that works, at the latest when all have heard of what changed.
+func echoes(t *testing.T, l *lab.Lab, from, who string) (conn net.Conn) {
+	t.Helper()
+	eventually(t, "a stream works", func() bool {
+		var err error
+		if conn, err = echo(l, from, who); err != nil {
+			return false
+		}
+		if err = says(conn); err != nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	return conn
+}
+
 // reply is the code of SOCKS for a target; 0 is success.
 func reply(l *lab.Lab, from, to string) (byte, error) {
 	conn, err := through(l, from, netip.MustParseAddrPort(to), "reply")
@@ -244,13 +260,11 @@ func TestOnion(t *testing.T) {
 // A new identity takes new circuits and leaves open streams alone; a circuit that is
 // closed takes its streams with it.
 func onionCircuits(t *testing.T, l *lab.Lab) {
-	conn, err := echo(l, "a", "circuits")
-	must(t, err)
+	conn := echoes(t, l, "a", "circuits")
 	defer conn.Close()
 	before := inUse(t, l, "a")
 	command(t, l, "a", "newnym")
-	other, err := echo(l, "a", "circuits")
-	must(t, err)
+	other := echoes(t, l, "a", "circuits")
 	defer other.Close()
 	after := inUse(t, l, "a")
 	if len(after) != 1 || slices.ContainsFunc(before, func(c control.Circuit) bool { return c.ID == after[0].ID }) {

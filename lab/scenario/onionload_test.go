@@ -122,9 +122,7 @@ func residentMiB(t *testing.T, pid int) (mib int) {
 // nobody listens. What others ask works.
 func floods(t *testing.T, l *lab.Lab) {
 	command(t, l, "a", "newnym")
-	conn, err := echo(l, "a", "before")
-	must(t, err)
-	conn.Close()
+	echoes(t, l, "a", "before").Close()
 	guard := inUse(t, l, "a")[0].Path[0]
 	from := "c"
 	if id, err := l.Node(from).ID(); err == nil && id == guard {
