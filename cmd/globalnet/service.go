@@ -68,16 +68,21 @@ func (in *invocation) reload(ctx context.Context) (applied, error) {
 	return applied{Applied: true}, nil
 }
 
-// change writes something, reloads, and says so.
-func (in *invocation) change(ctx context.Context, text string, do func(path string) error) error {
+// write has do change the configuration file, and a running agent read it.
+func (in *invocation) write(ctx context.Context, do func(path string) error) (applied, error) {
 	path, err := in.configFile()
+	if err == nil {
+		err = edited(do(path))
+	}
 	if err != nil {
-		return err
+		return applied{}, err
 	}
-	if err := do(path); err != nil {
-		return edited(err)
-	}
-	a, err := in.reload(ctx)
+	return in.reload(ctx)
+}
+
+// change writes something and says so.
+func (in *invocation) change(ctx context.Context, text string, do func(path string) error) error {
+	a, err := in.write(ctx, do)
 	if err != nil {
 		return err
 	}
@@ -114,17 +119,13 @@ func serviceAdd(ctx context.Context, in *invocation) error {
 	if err != nil {
 		return usageError{err}
 	}
-	path, err := in.configFile()
-	if err != nil {
-		return err
-	}
 	s := in.service
-	added, err := edit.AddService(path, edit.Service{Name: in.args[0], Ports: []config.ServicePort{p}, Listing: s.listing,
-		Restricted: s.restricted, SingleHop: s.singleHop, Points: s.points})
-	if err != nil {
-		return edited(err)
-	}
-	a, err := in.reload(ctx)
+	var added edit.Added
+	a, err := in.write(ctx, func(path string) (err error) {
+		added, err = edit.AddService(path, edit.Service{Name: in.args[0], Ports: []config.ServicePort{p}, Listing: s.listing,
+			Restricted: s.restricted, SingleHop: s.singleHop, Points: s.points})
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -243,15 +244,11 @@ func serviceState(s control.Service) string {
 }
 
 func serviceRemove(ctx context.Context, in *invocation) error {
-	path, err := in.configFile()
-	if err != nil {
+	var keyPath string
+	a, err := in.write(ctx, func(path string) (err error) {
+		keyPath, err = edit.RemoveService(path, in.args[0], in.service.deleteKey)
 		return err
-	}
-	keyPath, err := edit.RemoveService(path, in.args[0], in.service.deleteKey)
-	if err != nil {
-		return edited(err)
-	}
-	a, err := in.reload(ctx)
+	})
 	if err != nil {
 		return err
 	}

@@ -33,15 +33,11 @@ func clientNew(ctx context.Context, in *invocation) error {
 	if err != nil {
 		return usageError{err}
 	}
-	path, err := in.configFile()
-	if err != nil {
+	var public key.ClientPublic
+	a, err := in.write(ctx, func(path string) (err error) {
+		public, err = edit.SetServiceKey(path, in.args[0], service)
 		return err
-	}
-	public, err := edit.SetServiceKey(path, in.args[0], service)
-	if err != nil {
-		return edited(err)
-	}
-	a, err := in.reload(ctx)
+	})
 	if err != nil {
 		return err
 	}
