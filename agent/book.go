@@ -17,6 +17,7 @@ import (
 // looks up, and the state file. The book itself belongs to the node's loop.
 type bookKeeper struct {
 	path string
+	file stateFile
 	log  *slog.Logger
 	wake chan struct{}
 }
@@ -27,7 +28,7 @@ const (
 )
 
 func newBookKeeper(path string, log *slog.Logger) *bookKeeper {
-	return &bookKeeper{path: path, log: log, wake: make(chan struct{}, 1)}
+	return &bookKeeper{path: path, file: stateFile{path: path, what: "known peers", log: log}, log: log, wake: make(chan struct{}, 1)}
 }
 
 // load reads what an earlier run knew. A damaged file is no reason not to start.
@@ -71,9 +72,7 @@ func (b *bookKeeper) save(ctx context.Context, node *mesh.Node) {
 	if err != nil || text == nil {
 		return
 	}
-	if err := peers.WriteFile(b.path, text); err != nil {
-		b.log.Warn("known peers are not saved", "err", err)
-	}
+	b.file.write(text)
 }
 
 // resolve looks the names of the peers up, all at the same time. A peer whose

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 
 	"globalnet/agent/config"
 	"globalnet/internal/identity"
-	"globalnet/mesh/peers"
 	"globalnet/onion"
 	"globalnet/onion/client"
 	"globalnet/onion/exit"
@@ -29,6 +27,7 @@ type overlay struct {
 	node     *onion.Node
 	doors    *doors
 	services *services
+	file     stateFile
 	names    atomic.Pointer[map[string]identity.NodeID]
 }
 
@@ -59,7 +58,7 @@ func newOverlay(options overlayOptions) (*overlay, error) {
 	if !c.Onion.Enabled {
 		return nil, nil
 	}
-	o := &overlay{overlayOptions: options}
+	o := &overlay{overlayOptions: options, file: stateFile{path: options.statePath, what: "guards and relays", log: options.log}}
 	cfg := onion.Config{Identity: o.id, Underlay: o, Settings: o.settings(c), Log: o.log, Publish: o.publish,
 		Find: o.find, FindAge: descriptorAge, Table: o.table.serve, ServiceTable: o.table, Names: o.lookup}
 	if o.small {
@@ -219,8 +218,5 @@ func (o *overlay) keepState(ctx context.Context) error {
 }
 
 func (o *overlay) save() {
-	os.MkdirAll(filepath.Dir(o.statePath), 0o700) // if it cannot be made, that shows now
-	if err := peers.WriteFile(o.statePath, o.node.Save(time.Now())); err != nil {
-		o.log.Warn("guards and relays are not saved", "err", err)
-	}
+	o.file.write(o.node.Save(time.Now()))
 }

@@ -5,15 +5,12 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"globalnet/internal/identity"
 	"globalnet/mesh/dht"
-	"globalnet/mesh/peers"
 )
 
 const (
@@ -48,15 +45,15 @@ type shelf struct {
 	items map[dht.Key]*published
 	fresh bool // a value changed since the last write
 
-	writing  sync.Mutex
-	written  []byte    // what the file holds
-	wroteAt  time.Time // zero: not in this run
-	budget   time.Time // when the next write would be within the rate
-	warnedAt time.Time
+	writing sync.Mutex
+	file    stateFile
+	written []byte    // what the file holds
+	wroteAt time.Time // zero: not in this run
+	budget  time.Time // when the next write would be within the rate
 }
 
 func newShelf(id *identity.Identity, path string, log *slog.Logger) *shelf {
-	return &shelf{id: id, path: path, log: log, items: make(map[dht.Key]*published)}
+	return &shelf{id: id, path: path, file: stateFile{path: path, what: "what is published", log: log}, log: log, items: make(map[dht.Key]*published)}
 }
 
 // load takes over what an earlier run published. A damaged file is no reason not to
@@ -195,12 +192,7 @@ func (s *shelf) save(last bool) {
 	if bytes.Equal(text, s.written) || !last && !s.due(now, fresh) {
 		return
 	}
-	os.MkdirAll(filepath.Dir(s.path), 0o700) // if it cannot be made, that shows now
-	if err := peers.WriteFile(s.path, text); err != nil {
-		if now.Sub(s.warnedAt) >= time.Hour {
-			s.warnedAt = now
-			s.log.Warn("what is published is not kept for the next start", "err", err)
-		}
+	if !s.file.write(text) {
 		return
 	}
 	s.written, s.wroteAt = text, now
