@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 )
 
 const (
@@ -129,11 +128,8 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, root *os.Root, n
 		f.Close()
 		f, info, name = index, indexInfo, path.Join(name, indexName)
 	}
-	head := w.Header()
-	head.Set("Content-Type", contentType(name))
-	head.Set("Etag", h.tag(name, info))
-	// No time: neither the file's, nor what If-Modified-Since would find out.
-	http.ServeContent(w, r, "", time.Time{}, f)
+	w.Header().Set("Content-Type", contentType(name))
+	send(w, r, f, info.Size(), h.tag(name, info)) // without the file's time
 }
 
 // tag changes with the file, and says neither when nor how.
