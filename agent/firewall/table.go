@@ -294,15 +294,14 @@ func (w *writer) forward() {
 			}
 			return chain
 		}
-		switch {
-		case m == Block:
+		if m == Block {
 			w.rule(chain, count(ReasonBlocked), drop)
 			return chain
-		case n.Mesh:
-			w.rule(chain, addressed(w.rules.Mesh), accept)
-		default:
-			w.rule(chain, addressed(w.rules.Mesh), count(ReasonMesh), drop)
 		}
+		if n.Mesh { // by a link, not by a default route where there is no other
+			w.rule(chain, toBeginning(w.rules.Links), addressed(w.rules.Mesh), accept)
+		}
+		w.rule(chain, addressed(w.rules.Mesh), count(ReasonMesh), drop)
 		if m == All {
 			w.rule(chain, count(ReasonForward), drop)
 		}

@@ -288,15 +288,8 @@ func (s *Server) dial(ctx context.Context, who client.Isolation, target cell.Tar
 	if err != nil || !wait {
 		return st, err
 	}
-	select {
-	case <-st.Connected():
-	case <-ctx.Done():
-		st.CloseWith(cell.EndTimeout)
-		return nil, ctx.Err()
-	case <-st.Ended():
-		if !isClosed(st.Connected()) {
-			return nil, st.Err()
-		}
+	if err := proxy.Await(ctx, st); err != nil {
+		return nil, err
 	}
 	return st, nil
 }

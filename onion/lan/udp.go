@@ -7,15 +7,11 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"globalnet/onion/cell"
 	"globalnet/onion/client"
-	"globalnet/onion/stream"
+	"globalnet/onion/proxy"
 )
-
-const maxPending = 8 // datagrams that wait for a flow's circuit
 
 // flowKey is a client's socket and whom it speaks to.
 type flowKey struct{ from, to netip.AddrPort }
@@ -23,7 +19,7 @@ type flowKey struct{ from, to netip.AddrPort }
 // flowTable is the flows of datagrams there are.
 type flowTable struct {
 	mu    sync.Mutex
-	flows map[flowKey]*flow
+	flows map[flowKey]*proxy.Flow
 	each  map[netip.Addr]int
 }
 
@@ -32,18 +28,6 @@ func (t *flowTable) len() int {
 	defer t.mu.Unlock()
 	return len(t.flows)
 }
-
-// flow is one of them, a stream.
-type flow struct {
-	used atomic.Int64 // nanoseconds since epoch
-
-	mu      sync.Mutex
-	stream  *stream.Stream // nil while dialling and after the end
-	pending [][]byte
-	over    bool
-}
-
-var epoch = time.Now()
 
 // Datagrams are the datagrams that the firewall brings.
 type Datagrams interface {
@@ -81,7 +65,7 @@ func (s *Server) datagram(ctx context.Context, d Datagrams, key flowKey, data []
 	f := t.flows[key]
 	if f != nil {
 		t.mu.Unlock()
-		if f.send(data) {
+		if f.Send(data) {
 			s.counts.datagramsOut.Add(1)
 		} else {
 			s.counts.datagramsDropped.Add(1)
@@ -90,15 +74,15 @@ func (s *Server) datagram(ctx context.Context, d Datagrams, key flowKey, data []
 	}
 	client := key.from.Addr()
 	if t.flows == nil {
-		t.flows, t.each = make(map[flowKey]*flow), make(map[netip.Addr]int)
+		t.flows, t.each = make(map[flowKey]*proxy.Flow), make(map[netip.Addr]int)
 	}
 	if len(t.flows) >= s.cfg.MaxFlows || t.each[client] >= s.cfg.MaxEachFlows {
 		t.mu.Unlock()
 		s.counts.datagramsDropped.Add(1)
 		return
 	}
-	f = &flow{}
-	f.touch()
+	f = &proxy.Flow{}
+	f.Touch()
 	t.flows[key] = f
 	t.each[client]++
 	t.mu.Unlock()
@@ -120,8 +104,8 @@ func (s *Server) datagram(ctx context.Context, d Datagrams, key flowKey, data []
 }
 
 // carry is a flow from dialling to its end.
-func (s *Server) carry(ctx context.Context, d Datagrams, key flowKey, f *flow, first []byte) error {
-	defer f.end()
+func (s *Server) carry(ctx context.Context, d Datagrams, key flowKey, f *proxy.Flow, first []byte) error {
+	defer f.End()
 	target, done, err := s.target(key.to, cell.UDP)
 	if err != nil {
 		return err
@@ -139,7 +123,7 @@ func (s *Server) carry(ctx context.Context, d Datagrams, key flowKey, f *flow, f
 	defer st.Close()
 	defer context.AfterFunc(ctx, func() { st.Close() })()
 	s.counts.datagramsOut.Add(1)
-	f.begin(st)
+	f.Begin(st)
 	// The kernel gives a client's further datagrams to the socket that answers it.
 	more := make(chan struct{})
 	go func() {
@@ -151,24 +135,14 @@ func (s *Server) carry(ctx context.Context, d Datagrams, key flowKey, f *flow, f
 		<-more
 	}()
 	b := make([]byte, cell.MaxMessage)
-	for {
-		st.SetReadDeadline(f.idleAt(s.cfg.FlowIdle))
-		n, err := st.Read(b)
-		switch {
-		case err == nil:
-		case st.Err() == nil && time.Now().Before(f.idleAt(s.cfg.FlowIdle)):
-			continue // something was sent meanwhile
-		default:
-			return st.Err()
-		}
-		f.touch()
+	return f.Receive(st, s.cfg.FlowIdle, b, func(n int) {
 		back.Write(b[:n])
 		s.counts.datagramsIn.Add(1)
-	}
+	})
 }
 
 // further takes datagrams from the socket of a flow until it is closed.
-func (s *Server) further(back net.Conn, f *flow) {
+func (s *Server) further(back net.Conn, f *proxy.Flow) {
 	b := make([]byte, cell.MaxMessage+1)
 	for {
 		n, err := back.Read(b)
@@ -177,50 +151,10 @@ func (s *Server) further(back net.Conn, f *flow) {
 			return
 		case err != nil: // an ICMP error of an earlier answer
 			continue
-		case n > cell.MaxMessage || !f.send(b[:n]):
+		case n > cell.MaxMessage || !f.Send(b[:n]):
 			s.counts.datagramsDropped.Add(1)
 		default:
 			s.counts.datagramsOut.Add(1)
 		}
 	}
-}
-
-func (f *flow) touch() { f.used.Store(int64(time.Since(epoch))) }
-
-// idleAt is when the flow ends if nothing happens.
-func (f *flow) idleAt(idle time.Duration) time.Time {
-	return epoch.Add(time.Duration(f.used.Load()) + idle)
-}
-
-// send sends a datagram, or keeps it until there is a stream.
-func (f *flow) send(data []byte) bool {
-	f.touch()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case f.over || f.stream == nil && len(f.pending) >= maxPending:
-		return false
-	case f.stream == nil:
-		f.pending = append(f.pending, bytes.Clone(data))
-		return true
-	}
-	_, err := f.stream.Write(data)
-	return err == nil
-}
-
-// begin sends what has waited for st.
-func (f *flow) begin(st *stream.Stream) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stream = st
-	for _, p := range f.pending {
-		st.Write(p)
-	}
-	f.pending = nil
-}
-
-func (f *flow) end() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stream, f.pending, f.over = nil, nil, true
 }

@@ -60,15 +60,8 @@ func (s *Server) open(ctx context.Context, conn Socket, who client.Isolation, re
 	if err != nil || !wait {
 		return st, err
 	}
-	select {
-	case <-st.Connected():
-	case <-ctx.Done():
-		st.CloseWith(cell.EndTimeout)
-		return nil, ctx.Err()
-	case <-st.Ended():
-		if !isClosed(st.Connected()) {
-			return nil, st.Err()
-		}
+	if err := Await(ctx, st); err != nil {
+		return nil, err
 	}
 	return st, nil
 }

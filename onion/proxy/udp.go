@@ -13,12 +13,10 @@ import (
 
 	"globalnet/onion/cell"
 	"globalnet/onion/client"
-	"globalnet/onion/stream"
 )
 
 const (
 	maxSocksAddr = 1 + 1 + 255 + 2
-	maxPending   = 8               // datagrams that wait for a flow's circuit
 	flowRest     = 2 * time.Second // during which a target that failed is not tried again
 )
 
@@ -39,16 +37,9 @@ type association struct {
 
 // flow is the datagrams to and from one target.
 type flow struct {
+	Flow
 	cancel context.CancelFunc
-	used   atomic.Int64 // nanoseconds since epoch
-
-	mu      sync.Mutex
-	stream  *stream.Stream // nil while dialling and after the end
-	pending [][]byte
-	over    bool
 }
-
-var epoch = time.Now()
 
 // associate serves an association until its connection or ctx ends.
 func (s *Server) associate(ctx context.Context, conn Socket, who client.Isolation, req *request) {
@@ -161,7 +152,7 @@ func (a *association) send(target cell.Target, data []byte) {
 		}
 		ctx, cancel := context.WithCancel(a.ctx)
 		f = &flow{cancel: cancel}
-		f.touch()
+		f.Touch()
 		a.flows[target] = f
 		a.s.datagrams.flows.Add(1)
 		first := bytes.Clone(data)
@@ -170,7 +161,7 @@ func (a *association) send(target cell.Target, data []byte) {
 		return
 	}
 	a.mu.Unlock()
-	if !f.send(data) {
+	if !f.Send(data) {
 		a.s.datagrams.dropped.Add(1)
 		return
 	}
@@ -223,73 +214,23 @@ func (a *association) carry(ctx context.Context, f *flow, target cell.Target, fi
 	st, err := a.s.cfg.Dialer.Dial(dial, who, target, first)
 	cancel()
 	if err != nil {
-		f.end()
+		f.End()
 		return err
 	}
 	defer st.Close()
-	defer f.end()
+	defer f.End()
 	stop := context.AfterFunc(ctx, func() { st.Close() })
 	defer stop()
 	a.s.datagrams.out.Add(1)
-	f.begin(st)
+	f.Begin(st)
 
 	b := appendDatagram(nil, target)
 	head := len(b)
 	b = slices.Grow(b, cell.MaxMessage)[:head+cell.MaxMessage]
-	for {
-		st.SetReadDeadline(f.idleAt(a.s.cfg.FlowIdle))
-		n, err := st.Read(b[head:])
-		switch {
-		case err == nil:
-		case time.Now().Before(f.idleAt(a.s.cfg.FlowIdle)) && st.Err() == nil:
-			continue // something was sent meanwhile
-		default:
-			return st.Err()
-		}
-		f.touch()
+	return f.Receive(st, a.s.cfg.FlowIdle, b[head:], func(n int) {
 		if to := a.from.Load(); to != nil {
 			a.pc.WriteToUDPAddrPort(b[:head+n], *to)
 			a.s.datagrams.in.Add(1)
 		}
-	}
-}
-
-func (f *flow) touch() { f.used.Store(int64(time.Since(epoch))) }
-
-// idleAt is when the flow ends if nothing happens.
-func (f *flow) idleAt(idle time.Duration) time.Time {
-	return epoch.Add(time.Duration(f.used.Load()) + idle)
-}
-
-// send sends a datagram, or keeps it until there is a stream.
-func (f *flow) send(data []byte) bool {
-	f.touch()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case f.over || f.stream == nil && len(f.pending) >= maxPending:
-		return false
-	case f.stream == nil:
-		f.pending = append(f.pending, bytes.Clone(data))
-		return true
-	}
-	_, err := f.stream.Write(data)
-	return err == nil
-}
-
-// begin sends what has waited for st.
-func (f *flow) begin(st *stream.Stream) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stream = st
-	for _, p := range f.pending {
-		st.Write(p)
-	}
-	f.pending = nil
-}
-
-func (f *flow) end() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stream, f.pending, f.over = nil, nil, true
+	})
 }

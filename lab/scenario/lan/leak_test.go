@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"globalnet/agent/control"
+	"globalnet/internal/identity"
 	"globalnet/lab"
 	"globalnet/lab/labtest"
 	"globalnet/lab/topology"
@@ -124,7 +125,10 @@ func own(ifname string, p []byte) bool {
 		// any host would: that is no forwarded packet, and nothing of a client is in it.
 		itself := p[0]>>4 == 4 && p[8] == 64 && !netip.MustParsePrefix("10.77.0.0/16").Contains(to)
 		refusal := proto == unix.IPPROTO_TCP && len(p) == 40 && rest[13]&4 != 0 || proto == unix.IPPROTO_ICMP && rest[0] == 3
-		return itself && refusal
+		// While the mesh has no route, the agent's own connections to mesh addresses take
+		// the default route; a client's have another source.
+		mesh := p[0]>>4 == 6 && identity.MeshPrefix.Contains(to) && identity.MeshPrefix.Contains(netip.AddrFrom16([16]byte(p[8:24])))
+		return itself && refusal || mesh
 	}
 	from, at := binary.BigEndian.Uint16(rest), binary.BigEndian.Uint16(rest[2:])
 	ours := func(port uint16) bool { return port >= 18245 && port <= 18313 || port == 5353 }
