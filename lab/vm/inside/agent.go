@@ -59,9 +59,9 @@ func NewAgent(r *Radio, dir string, options ...string) (*Agent, error) {
 	return a, err
 }
 
-func (a *Agent) socket() string     { return filepath.Join(a.dir, "socket") }
+func (a *Agent) socket() string     { return a.dir + ".socket" }
 func (a *Agent) configFile() string { return filepath.Join(a.dir, "config") }
-func (a *Agent) logFile() string    { return filepath.Join(a.dir, "log") }
+func (a *Agent) logFile() string    { return a.dir + ".log" }
 
 func (a *Agent) call(args ...string) (string, error) {
 	out, err := exec.Command(Binary, args...).CombinedOutput()

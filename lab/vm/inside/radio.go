@@ -41,7 +41,7 @@ type Radio struct {
 // namespace. It waits for radios that are on the way back from an earlier one.
 func OpenRadios(n int) ([]*Radio, error) {
 	var phys []string
-	if !until(time.Minute, func() bool {
+	if !until(3*time.Minute, func() bool {
 		phys, _ = filepath.Glob("/sys/class/ieee80211/phy*")
 		return len(phys) >= n
 	}) {
@@ -77,6 +77,11 @@ func openRadio(phy, name string) (*Radio, error) {
 	}
 	ns, err := netns.New(netns.Config{Name: name})
 	if err != nil {
+		return nil, err
+	}
+	// What agents leave in flight would keep the namespace, and the radio, for minutes.
+	if err := ns.Sysctl("net/ipv4/tcp_orphan_retries", "1"); err != nil {
+		ns.Close()
 		return nil, err
 	}
 	r := &Radio{Namespace: ns, Ifname: filepath.Base(nets[0]), phy: filepath.Base(phy)}
