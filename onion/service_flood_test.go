@@ -93,7 +93,7 @@ func TestServiceUnderFlood(t *testing.T) {
 	}
 	defer group.Wait()
 	defer cancel()
-	w.wait("a flood", func() bool { return passed.Load() > 500 })
+	w.wait("a flood", func() bool { return passed.Load() > 100 })
 	start, before := time.Now(), passed.Load()
 	for i := range 3 {
 		friend.Client().NewIdentity()
