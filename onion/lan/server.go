@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -339,9 +340,10 @@ func peek(conn *net.TCPConn, port uint16) (early []byte, plain bool, err error) 
 	if port != 80 && port != 8080 {
 		return nil, false, nil
 	}
-	b := make([]byte, maxEarly)
+	b := firstWords.Get().(*[maxEarly]byte)
+	defer firstWords.Put(b)
 	conn.SetReadDeadline(time.Now().Add(firstWord))
-	n, err := conn.Read(b)
+	n, err := conn.Read(b[:])
 	conn.SetReadDeadline(time.Time{})
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil, false, nil
@@ -349,8 +351,10 @@ func peek(conn *net.TCPConn, port uint16) (early []byte, plain bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
-	return b[:n:n], isHTTP(b[:n]), nil
+	return bytes.Clone(b[:n]), isHTTP(b[:n]), nil
 }
+
+var firstWords = sync.Pool{New: func() any { return new([maxEarly]byte) }}
 
 const (
 	maxEarly  = 4096

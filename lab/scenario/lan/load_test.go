@@ -1,0 +1,128 @@
+package lan
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"globalnet/lab"
+	"globalnet/lab/labtest"
+)
+
+// rss is what the agent of a router holds in memory, in KiB.
+func rss(t *testing.T, n *lab.Node) (kib int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.Pid()))
+	must(t, err)
+	for line := range strings.Lines(string(text)) {
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
+			return kib
+		}
+	}
+	t.Fatal("no VmRSS")
+	return 0
+}
+
+// Two thousand connections of one client at a time, all of which get their page.
+func TestManyConnections(t *testing.T) {
+	l := start(t, street+"set a lan.dns 1\nset b exit.serve_port 80\nset d exit.serve_port 80\nset * exit.connections 8000\n", false)
+	phone, a := l.Node("phone"), l.Node("a")
+	var addresses []string // of three sites: one has no room for so many
+	for _, n := range []string{"b", "c", "d"} {
+		name := site(t, l.Node(n))
+		await(t, "the site", func() bool { return strings.Contains(curl(t, phone, "http://"+name+"/"), "Fresh cheese") })
+		addresses = append(addresses, run(t, phone, labtest.RequireProgram(t, "dig"), "+short", name))
+	}
+
+	var mu sync.Mutex
+	var open []net.Conn
+	defer func() {
+		for _, c := range open {
+			c.Close()
+		}
+	}()
+	more := func(n int) {
+		t.Helper()
+		slots, failed := make(chan struct{}, 50), make(chan error, n)
+		var running sync.WaitGroup
+		for i := range n {
+			slots <- struct{}{}
+			running.Go(func() {
+				defer func() { <-slots }()
+				var c net.Conn
+				err := phone.Namespace().Do(func() (err error) {
+					c, err = net.DialTimeout("tcp", addresses[i%3]+":80", patience)
+					return err
+				})
+				if err == nil {
+					mu.Lock()
+					open = append(open, c)
+					mu.Unlock()
+					c.SetDeadline(time.Now().Add(patience))
+					fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: site\r\n\r\n")
+					var r *http.Response
+					if r, err = http.ReadResponse(bufio.NewReader(c), nil); err == nil && r.StatusCode != http.StatusOK {
+						err = fmt.Errorf("status %s", r.Status)
+					}
+				}
+				failed <- err
+			})
+		}
+		running.Wait()
+		for range n {
+			if err := <-failed; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	more(100)
+	before := rss(t, a)
+	more(1000)
+	added := rss(t, a) - before
+	t.Logf("1000 idle connections add %.1f MiB to the agent's memory", float64(added)/1024)
+	if added > 40<<10 {
+		t.Errorf("%d KiB for 1000 idle connections", added)
+	}
+	more(900)
+	s := status(t, a)
+	if s.Streams != 2000 || len(s.Clients) != 1 || s.Clients[0].Streams != 2000 {
+		t.Errorf("%d streams of %+v", s.Streams, s.Clients)
+	}
+}
+
+// A browser as it comes, which asks for more than the page: its own services, icons.
+func TestChromium(t *testing.T) {
+	chromium := labtest.RequireProgram(t, "chromium")
+	l := start(t, street+"set a lan.mode all\n", false)
+	phone := l.Node("phone")
+	name := site(t, l.Node("c"))
+	await(t, "the site", func() bool { return strings.Contains(curl(t, phone, "http://"+name+"/"), "Fresh cheese") })
+	await(t, "the internet", func() bool { return curl(t, phone, "http://www.example/ip") == "198.51.100.2" })
+	browse := func(args ...string) string {
+		dir := t.TempDir()
+		return run(t, phone, "env", append([]string{"HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "timeout", "50", chromium, "--headless=new", "--no-sandbox", "--disable-gpu",
+			"--disable-dev-shm-usage", "--no-first-run", "--user-data-dir=" + dir, "--timeout=20000"}, args...)...)
+	}
+	if got := browse("--dump-dom", "http://"+name+"/"); !strings.Contains(got, "<title>Cheese</title>") || !strings.Contains(got, "Fresh cheese") {
+		t.Errorf("the service: %s", got)
+	}
+	if got := browse("--dump-dom", "http://www.example/"); !strings.Contains(got, "Hello from the internet") {
+		t.Errorf("the internet: %s", got)
+	}
+	picture := filepath.Join(l.Dir, "page.png")
+	browse("--screenshot="+picture, "--window-size=640,480", "http://"+name+"/")
+	if info, err := os.Stat(picture); err != nil || info.Size() < 1000 {
+		t.Errorf("no picture: %v", err)
+	} else if keep := os.Getenv("PICTURE"); keep != "" {
+		b, err := os.ReadFile(picture)
+		must(t, err)
+		must(t, os.WriteFile(keep, b, 0o644))
+	}
+}
