@@ -104,21 +104,36 @@ func TestServiceSurvives(t *testing.T) {
 // A service that starts again with the same key is found again, by those too who know
 // its old introduction points.
 func TestServiceRestarts(t *testing.T) {
-	w, _ := serviceNetwork(t, 6, nil)
-	w2 := w
-	host, visitor := w.nodes[5], w.nodes[1]
+	w, _ := serviceNetwork(t, 10, nil)
+	host, visitor := w.nodes[9], w.nodes[1]
 	id := mustIdentity(t)
 	c := w.echoService(id)
 	host.SetServices([]service.Config{c})
 	w.published(host)
 	again(t, visitor, id.NodeID(), "publication")
+	seconds := func() map[identity.NodeID]bool {
+		set := make(map[identity.NodeID]bool)
+		for _, path := range circuitsFor(host) {
+			set[path[1]] = true
+		}
+		return set
+	}
+	before, state := seconds(), host.Save(time.Now())
 	host.kill()
-	w.nodes = w.nodes[:5]
-	host = w2.start(host.id, relays(), func(c *Config) { c.Table, c.ServiceTable = visitor.cfg.Table, visitor.cfg.ServiceTable })
+	w.nodes = w.nodes[:len(w.nodes)-1]
+	host = w.start(host.id, relays(), func(c *Config) {
+		c.Table, c.ServiceTable, c.State = visitor.cfg.Table, visitor.cfg.ServiceTable, state
+	})
 	w.meet()
 	host.SetServices([]service.Config{c})
 	w.published(host)
 	again(t, visitor, id.NodeID(), "a restart")
+	for node := range seconds() {
+		before[node] = true
+	}
+	if len(before) > 4 {
+		t.Errorf("%d second hops in two runs", len(before))
+	}
 }
 
 // Two machines have one address; each of them is enough.

@@ -1,6 +1,8 @@
 package onion
 
 import (
+	"time"
+
 	"context"
 	"net"
 
@@ -19,6 +21,9 @@ func (n *Node) offerServices() {
 	n.visitor.Use(n.client, at)
 	n.host = host.New(host.Config{Node: n.cfg.Identity, Client: n.client, Places: at, Relays: n.directory.Relays,
 		Budget: n.streams, Log: n.log})
+	if parts, err := splitState(n.cfg.State); err == nil {
+		n.host.Load(time.Now(), parts[3])
+	}
 }
 
 // AskTable has f ask the hash table through a relay at the end of a circuit, and through

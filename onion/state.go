@@ -11,8 +11,8 @@ import (
 	"globalnet/onion/path"
 )
 
-// stateHeader begins what Save returns. Then come guards, directory and the month's
-// traffic, each with its length (4) in front; each has a checksum of its own, or is
+// stateHeader begins what Save returns. Then come guards, directory, the month's
+// traffic and the second hops of services, which older states lack, each with its length (4) in front; each has a checksum of its own, or is
 // small enough to do without.
 const stateHeader = "globalnet onion state 1\n"
 
@@ -26,7 +26,7 @@ func (n *Node) Save(now time.Time) []byte {
 		panic(err) // numbers
 	}
 	b := []byte(stateHeader)
-	for _, part := range [][]byte{n.chooser.Save(now), n.directory.Save(now), usage} {
+	for _, part := range [][]byte{n.chooser.Save(now), n.directory.Save(now), usage, n.host.Save(now)} {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
@@ -34,8 +34,8 @@ func (n *Node) Save(now time.Time) []byte {
 }
 
 // WorthSaving reports whether something that is hard to get again has changed since
-// Save: guards.
-func (n *Node) WorthSaving() bool { return n.chooser.Changed() }
+// Save: guards and second hops.
+func (n *Node) WorthSaving() bool { return n.chooser.Changed() || n.host.Changed() }
 
 // load takes what Save returned. What is damaged is left out.
 func (n *Node) load(state []byte) {
@@ -63,12 +63,15 @@ func (n *Node) load(state []byte) {
 	}
 }
 
-func splitState(b []byte) (parts [3][]byte, err error) {
+func splitState(b []byte) (parts [4][]byte, err error) {
 	if len(b) < len(stateHeader) || string(b[:len(stateHeader)]) != stateHeader {
 		return parts, errState
 	}
 	b = b[len(stateHeader):]
 	for i := range parts {
+		if len(b) == 0 && i == 3 {
+			break
+		}
 		if len(b) < 4 {
 			return parts, errState
 		}

@@ -49,7 +49,11 @@ func (n *Node) Counters() map[string]uint64 {
 		counters[name] = v
 	}
 	r, e := n.relay.Stats(), n.exit.Stats()
+	services := r.Services
 	for name, v := range map[string]uint64{
+		"relay_introductions_total": services.Introduced, "relay_introductions_limited_total": services.Limited,
+		"relay_introductions_unknown_total": services.Unknown, "relay_rendezvous_total": services.Met,
+		"relay_rendezvous_unknown_total": services.WrongCookies, "relay_table_questions_total": services.Tables,
 		"relay_circuits_created_total": r.Created, "relay_circuits_refused_total": r.Refused, "relay_circuits_extended_total": r.Extended,
 		"relay_circuits_broken_total": r.Broken, "relay_cells_total": r.CellsRelay,
 		"exit_connections_total": e.Connected, "exit_names_resolved_total": e.Resolved,
