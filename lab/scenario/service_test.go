@@ -112,6 +112,7 @@ func TestServices(t *testing.T) {
 		run  func(*testing.T, *lab.Lab)
 	}{
 		{"port", servicePort}, {"folder", func(t *testing.T, l *lab.Lab) { serviceFolder(t, l, folder) }}, {"restricted", serviceRestricted}, {"moves", serviceMoves}, {"single hop", serviceSingleHop}, {"ssh", serviceSSH},
+		{"by the API", serviceByTheAPI}, {"two machines", serviceTwice},
 	} {
 		t.Run(x.name, func(t *testing.T) { x.run(t, l) })
 	}
@@ -285,4 +286,43 @@ func serviceSSH(t *testing.T, l *lab.Lab) {
 		t.Errorf("of 100000 bytes came back %s, %v", got, err)
 	}
 	owner(t, l, "d", "service", "remove", "shell")
+}
+
+func serviceByTheAPI(t *testing.T, l *lab.Lab) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "index.html"), []byte("by the API"), 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c := dhtClient(l, "c")
+	added, err := c.AddService(ctx, control.ServiceRequest{Name: "api", Ports: []control.ServicePort{{Port: 80, Target: dir}}})
+	must(t, err)
+	if address := reachable(t, l, "c", "api"); address != added.Address {
+		t.Errorf("added %s, offered %s", added.Address, address)
+	}
+	sees(t, l, "a", added.Address, "by the API")
+	must(t, c.RemoveService(ctx, "api"))
+	if list, err := c.Services(ctx); err != nil || len(list) != 0 {
+		t.Errorf("after it was removed: %+v, %v", list, err)
+	}
+	if text, err := os.ReadFile(l.Node("c").ConfigPath()); err != nil || strings.Contains(string(text), "hidden_service") {
+		t.Errorf("left in the configuration: %v\n%s", err, text)
+	}
+}
+
+// One key on two routers: while one of them is there, so is the service.
+func serviceTwice(t *testing.T, l *lab.Lab) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "index.html"), []byte("twice"), 0o600))
+	pass, exported := filepath.Join(dir, ".pass"), filepath.Join(dir, ".key")
+	must(t, os.WriteFile(pass, []byte("correct horse battery\n"), 0o600))
+	owner(t, l, "c", "service", "add", "twice", "--dir", dir)
+	address := reachable(t, l, "c", "twice")
+	must(t, os.WriteFile(exported, []byte(owner(t, l, "c", "service", "export", "twice", "--passphrase-file", pass)), 0o600))
+	owner(t, l, "d", "service", "import", "twice", exported, "--passphrase-file", pass)
+	owner(t, l, "d", "service", "add", "twice", "--dir", dir)
+	reachable(t, l, "d", "twice")
+	sees(t, l, "a", address, "twice")
+	must(t, l.Node("c").Kill())
+	owner(t, l, "a", "newnym")
+	sees(t, l, "a", address, "twice")
 }
