@@ -95,8 +95,8 @@ var serviceKeyOptions = []option[ServiceKey]{
 // ParseServicePort reads PORT TARGET. The target is host:port, unix:PATH, or the
 // absolute path of a folder.
 func ParseServicePort(text string) (ServicePort, error) {
-	number, target, ok := strings.Cut(strings.TrimSpace(text), " ")
-	if target = strings.TrimSpace(target); !ok {
+	number, target, ok := strings.Cut(text, " ")
+	if target = strings.TrimLeft(target, " "); !ok {
 		return ServicePort{}, fmt.Errorf("%q: want port and target, such as '80 127.0.0.1:8080' or '80 /srv/www', in a list line", text)
 	}
 	port, err := parsePort(number)

@@ -114,3 +114,22 @@ func TestHiddenServicesAreLive(t *testing.T) {
 		t.Errorf("a key: %v", d)
 	}
 }
+
+// What is read shows as text that reads the same.
+func FuzzParseServicePort(f *testing.F) {
+	for _, s := range []string{"80 127.0.0.1:8080", "80 /srv/my site", "22 [::1]:22", "1 unix:/run/x", "80  a:1", "80 ::1:80", "65535 /", "80 /a/../b", "80 unix:/", "1 / /"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := ParseServicePort(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParseServicePort(p.String()); err != nil || again != p {
+			t.Errorf("%q is %+v, which shows as %q and reads %+v, %v", text, p, p.String(), again, err)
+		}
+		if p.Port == 0 || (p.Dir == "") == (p.Address == "") {
+			t.Errorf("%q is %+v", text, p)
+		}
+	})
+}
