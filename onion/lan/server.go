@@ -17,6 +17,7 @@ import (
 	"globalnet/onion/cell"
 	"globalnet/onion/client"
 	"globalnet/onion/proxy"
+	"globalnet/onion/service"
 	"globalnet/onion/stream"
 )
 
@@ -369,5 +370,9 @@ func (s *Server) fail(conn *net.TCPConn, plain bool, dst netip.AddrPort, err err
 		return
 	}
 	s.counts.pages.Add(1)
-	proxy.HangUp(conn, whyPage(proxy.ReasonOf(err), IsVirtual(dst.Addr())))
+	reason := proxy.ReasonOf(err)
+	if errors.Is(err, service.ErrNotFound) {
+		reason = cell.EndResolve
+	}
+	proxy.HangUp(conn, whyPage(reason, IsVirtual(dst.Addr())))
 }
