@@ -89,7 +89,7 @@ func (t *Tor) startAll(ctx context.Context) error {
 		if place < first+authorities {
 			text += fmt.Sprintf("DirPort %s:%d\n", t.world.Addr(place), dirPort) + `AuthoritativeDirectory 1
 V3AuthoritativeDirectory 1
-V3AuthVotingInterval 300
+V3AuthVotingInterval 60
 V3AuthVoteDelay 4
 V3AuthDistDelay 4
 TestingV3AuthInitialVotingInterval 20
