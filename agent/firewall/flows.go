@@ -22,7 +22,7 @@ func cut(before, after Rules) {
 	}
 	for _, family := range families {
 		// What cannot be removed here does not pass the rules either.
-		netlink.ConntrackDeleteFilters(netlink.ConntrackTable, netlink.InetFamily(family), inside(prefixes))
+		netlink.ConntrackDeleteFilters(netlink.ConntrackTable, netlink.InetFamily(family), flowsOf(prefixes))
 	}
 }
 
@@ -30,18 +30,18 @@ func same(a, b Network) bool {
 	return a.Mode == b.Mode && a.DNS == b.DNS && a.UDP == b.UDP && a.Mesh == b.Mesh && slices.Equal(a.Interfaces, b.Interfaces) && slices.Equal(a.Clients, b.Clients)
 }
 
-// inside are flows that a client of one of the prefixes began, with somebody else than
+// flowsOf are flows that a client of one of the prefixes began, with somebody else than
 // this router: what is with the router itself stays.
-type inside []netip.Prefix
+type flowsOf []netip.Prefix
 
 // MatchConntrackFlow implements netlink.CustomConntrackFilter.
-func (p inside) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
+func (p flowsOf) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
 	src, ok1 := netip.AddrFromSlice(f.Forward.SrcIP)
 	dst, ok2 := netip.AddrFromSlice(f.Forward.DstIP)
 	return ok1 && ok2 && p.has(src.Unmap()) && !p.has(dst.Unmap())
 }
 
-func (p inside) has(a netip.Addr) bool {
+func (p flowsOf) has(a netip.Addr) bool {
 	return slices.ContainsFunc(p, func(q netip.Prefix) bool { return q.Contains(a) })
 }
 

@@ -69,9 +69,17 @@ func deleteTable() error {
 	if err != nil {
 		return fmt.Errorf("opening nftables: %w", err)
 	}
-	c.AddTable(ours())
+	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+	switch {
+	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP):
+		return nil // a kernel without nftables
+	case err != nil:
+		return fmt.Errorf("listing tables of nftables: %w", err)
+	case !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }):
+		return nil
+	}
 	c.DelTable(ours())
-	if err := c.Flush(); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("removing table inet %s: %w", tableName, err)
 	}
 	return nil

@@ -1,0 +1,161 @@
+package firewall
+
+import (
+	"context"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"globalnet/lab/labtest"
+)
+
+func TestMain(m *testing.M) { labtest.Main(m) }
+
+func rules(networks ...Network) Rules {
+	return Rules{Networks: networks, DNSPort: 18320, ProxyPort: 18321, Virtual4: netip.MustParsePrefix("10.192.0.0/10"),
+		Virtual6: netip.MustParsePrefix("fd67:6e65:7400::/64"), Mesh: netip.MustParsePrefix("fd47:4e45::/32"),
+		Self: netip.MustParseAddr("fd47:4e45::1"), Links: "gn-"}
+}
+
+// inside runs f in a namespace of its own, with what programs print there.
+func inside(t *testing.T, f func(run func(args ...string) string)) {
+	t.Helper()
+	ns := labtest.Namespace(t, "router")
+	err := ns.Do(func() error {
+		f(func(args ...string) string {
+			cmd := exec.Command(args[0], args[1:]...)
+			var out strings.Builder
+			cmd.Stdout, cmd.Stderr = &out, &out
+			if err := ns.Start(cmd); err != nil {
+				t.Fatal(err)
+			}
+			cmd.Wait()
+			return out.String()
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRulesComeAndGo(t *testing.T) {
+	nft := labtest.RequireProgram(t, "nft")
+	inside(t, func(run func(args ...string) string) {
+		empty := run("ip", "rule") + run("ip", "-6", "rule") + run("ip", "route", "show", "table", "all")
+		f := New(nil)
+		if err := f.Remove(); err != nil {
+			t.Error("removing what is not there: ", err)
+		}
+		all := Network{Name: "lan", Interfaces: []string{"br-lan", "br-iot"}, Mode: All, UDP: true, Mesh: true,
+			Clients: []Client{{MAC: [6]byte{2, 0, 0, 0, 0, 1}, Mode: Off}, {Addr: netip.MustParseAddr("192.168.1.9"), Mode: Names},
+				{Addr: netip.MustParseAddr("fd00::9"), Mode: Block}}}
+		for range 2 { // again is no change
+			if err := f.Apply(rules(all, Network{Name: "guest", Interfaces: []string{"guest"}, Mode: Names, DNS: true})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text := run(nft, "list", "table", "inet", tableName)
+		for _, want := range []string{
+			`iifname "br-iot" goto guard_0`, `iifname "guest" goto nat_1`, "ether saddr 02:00:00:00:00:01 goto guard_off", "ip saddr 192.168.1.9 goto guard_names_off",
+			"ip6 saddr fd00::9 goto guard_block", "tproxy to :18321", "udp dport 53 redirect to :18320", "fib daddr type local accept",
+			`tcp dport 853 counter name "dns_over_tls" reject with tcp reset`, "snat ip6 to fd47:4e45::1", `counter name "forward" drop`,
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%q is missing in\n%s", want, text)
+			}
+		}
+		for family, want := range map[string]int{"-4": 5, "-6": 7} {
+			if got := strings.Count(run("ip", family, "rule"), "proto 72"); got != want {
+				t.Errorf("%d policy rules of %s, want %d:\n%s", got, family, want, run("ip", family, "rule"))
+			}
+		}
+		if blocked, err := Blocked(); err != nil || len(blocked) != len(reasons) {
+			t.Errorf("%v %v", blocked, err)
+		}
+		// What is no longer wanted goes, and nothing else.
+		if err := f.Apply(rules(Network{Interfaces: []string{"br-lan"}, Mode: Names})); err != nil {
+			t.Fatal(err)
+		}
+		if text := run(nft, "list", "ruleset"); strings.Contains(text, "guest") || strings.Contains(text, "fib") || !strings.Contains(text, "guard_names") {
+			t.Error(text)
+		}
+		if got := run("ip", "rule") + run("ip", "-6", "rule") + run("ip", "route", "show", "table", "all"); got != empty {
+			t.Errorf("left over:\n%s", got)
+		}
+		if err := f.Apply(rules()); err != nil {
+			t.Fatal(err)
+		}
+		if text := run(nft, "list", "ruleset"); text != "" {
+			t.Error("left over:\n" + text)
+		}
+	})
+}
+
+// Whoever removes either layer: the other holds, and the agent mends it.
+func TestRulesComeBack(t *testing.T) {
+	nft := labtest.RequireProgram(t, "nft")
+	inside(t, func(run func(args ...string) string) {
+		f := New(nil)
+		if err := f.Apply(rules(Network{Interfaces: []string{"br-lan"}, Mode: All})); err != nil {
+			t.Fatal(err)
+		}
+		for i, remove := range [][]string{{nft, "flush", "ruleset"}, {nft, "delete", "table", "inet", tableName}, {"ip", "rule", "del", "priority", "184"}} {
+			run(remove...)
+			if table, routes := tableIsThere(), routesAreThere(f.rules); table == routes {
+				t.Errorf("after %v: the table is there: %v, the policy rules: %v", remove, table, routes)
+			}
+			f.check()
+			if !tableIsThere() || !routesAreThere(f.rules) || f.Restored() != uint64(i+1) {
+				t.Errorf("after %v it is not mended, %d times", remove, f.Restored())
+			}
+		}
+		if f.check(); f.Restored() != 3 {
+			t.Error("mended what was whole")
+		}
+		if err := f.Remove(); err != nil {
+			t.Fatal(err)
+		}
+		if f.check(); tableIsThere() {
+			t.Error("put back what was removed on purpose")
+		}
+	})
+}
+
+func TestRunEnds(t *testing.T) {
+	inside(t, func(func(args ...string) string) {
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan error, 1)
+		f := New(nil)
+		go func() { over <- f.Run(ctx) }()
+		cancel()
+		select {
+		case err := <-over:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("Run does not end")
+		}
+	})
+}
+
+func TestWhichFlowsAreCut(t *testing.T) {
+	p := flowsOf{netip.MustParsePrefix("192.168.1.0/24")}
+	for _, tt := range []struct {
+		src, dst string
+		want     bool
+	}{
+		{"192.168.1.20", "203.0.113.1", true}, {"192.168.1.20", "192.168.1.1", false}, {"203.0.113.1", "192.168.1.20", false}, {"10.0.0.1", "10.0.0.2", false},
+	} {
+		f := &netlink.ConntrackFlow{}
+		f.Forward.SrcIP, f.Forward.DstIP = netip.MustParseAddr(tt.src).AsSlice(), netip.MustParseAddr(tt.dst).AsSlice()
+		if got := p.MatchConntrackFlow(f); got != tt.want {
+			t.Errorf("%s to %s: %v", tt.src, tt.dst, got)
+		}
+	}
+}
