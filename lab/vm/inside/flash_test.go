@@ -19,13 +19,19 @@ func TestFlash(t *testing.T) {
 	require(t)
 	for _, state := range []string{"full", "read-only"} {
 		t.Run(state, func(t *testing.T) {
+			dir, seal := flash(t, state)
 			radios := open(t, 2)
 			agents := settle(t, kernel.RadioMesh, radios, func(int) []string { return nil })
-			flash(t, agents[0].dir, state)
+			a, err := NewAgent(radios[0], dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(a.Kill)
+			agents[0] = a
+			seal()
 			begin := time.Now()
 			start(t, agents...)
 			reach(t, begin, agents[0], agents[1])
-			time.Sleep(6 * time.Minute) // past a time to write, and to write again
 			stop(t, agents)
 			said := map[string]int{}
 			for _, l := range regexp.MustCompile(`state is not kept.* state="?([a-z ]+)`).FindAllStringSubmatch(agents[0].Log(), -1) {
@@ -43,20 +49,11 @@ func TestFlash(t *testing.T) {
 	}
 }
 
-// flash puts a file system in the place of a folder, with the same files on it, that
-// takes nothing more.
-func flash(t *testing.T, dir, state string) {
+// flash makes a folder with a file system of its own, which seal has take nothing
+// more. It must be there before the radios: a namespace sees what is mounted then.
+func flash(t *testing.T, state string) (dir string, seal func()) {
 	t.Helper()
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	texts := map[string][]byte{}
-	for _, f := range files {
-		if texts[f.Name()], err = os.ReadFile(filepath.Join(dir, f.Name())); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir = t.TempDir()
 	if err := unix.Mount("none", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Fatal(err)
 	}
@@ -65,26 +62,24 @@ func flash(t *testing.T, dir, state string) {
 			t.Error(err)
 		}
 	})
-	for name, text := range texts {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+	return dir, func() {
+		t.Helper()
+		if state == "read-only" {
+			if err := unix.Mount("none", dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		f, err := os.Create(filepath.Join(dir, "filler"))
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	if state == "read-only" {
-		if err := unix.Mount("none", dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		defer f.Close()
+		for block := make([]byte, 4096); err == nil; {
+			_, err = f.Write(block)
+		}
+		if !errors.Is(err, unix.ENOSPC) {
 			t.Fatal(err)
 		}
-		return
-	}
-	f, err := os.Create(filepath.Join(dir, "filler"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for block := make([]byte, 4096); err == nil; {
-		_, err = f.Write(block)
-	}
-	if !errors.Is(err, unix.ENOSPC) {
-		t.Fatal(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -35,6 +36,7 @@ type Radio struct {
 	*netns.Namespace
 	Ifname string
 	phy    string
+	index  int
 }
 
 // OpenRadios takes the first n radios of the machine and puts each into a new
@@ -84,7 +86,7 @@ func openRadio(phy, name string) (*Radio, error) {
 		ns.Close()
 		return nil, err
 	}
-	r := &Radio{Namespace: ns, Ifname: filepath.Base(nets[0]), phy: filepath.Base(phy)}
+	r := &Radio{Namespace: ns, Ifname: filepath.Base(nets[0]), phy: filepath.Base(phy), index: index}
 	err = wireless(unix.NL80211_CMD_SET_WIPHY_NETNS, func(ae *netlink.AttributeEncoder) {
 		ae.Uint32(unix.NL80211_ATTR_WIPHY, uint32(index))
 		ae.Uint32(unix.NL80211_ATTR_NETNS_FD, uint32(ns.Fd()))
@@ -97,9 +99,36 @@ func openRadio(phy, name string) (*Radio, error) {
 }
 
 // Join puts the radio on the air and brings it up, as `globalnet radio join` does.
-func (r *Radio) Join(mode kernel.RadioMode) error {
+func (r *Radio) Join(mode kernel.RadioMode) error { return r.JoinAt(mode, frequency) }
+
+// JoinAt is Join on another frequency.
+func (r *Radio) JoinAt(mode kernel.RadioMode, frequency int) error {
 	return r.Do(func() error {
 		return kernel.JoinRadio(context.Background(), kernel.Radio{Ifname: r.Ifname, Mode: mode, Frequency: frequency})
+	})
+}
+
+// Remove removes the radio's interface, as OpenWrt does at `wifi down`.
+func (r *Radio) Remove() error {
+	return r.Do(func() error {
+		i, err := net.InterfaceByName(r.Ifname)
+		if err != nil {
+			return err
+		}
+		return wireless(unix.NL80211_CMD_DEL_INTERFACE, func(ae *netlink.AttributeEncoder) {
+			ae.Uint32(unix.NL80211_ATTR_IFINDEX, uint32(i.Index))
+		})
+	})
+}
+
+// Add makes the interface again, with a new number and the old name.
+func (r *Radio) Add() error {
+	return r.Do(func() error {
+		return wireless(unix.NL80211_CMD_NEW_INTERFACE, func(ae *netlink.AttributeEncoder) {
+			ae.Uint32(unix.NL80211_ATTR_WIPHY, uint32(r.index))
+			ae.String(unix.NL80211_ATTR_IFNAME, r.Ifname)
+			ae.Uint32(unix.NL80211_ATTR_IFTYPE, unix.NL80211_IFTYPE_STATION)
+		})
 	})
 }
 
