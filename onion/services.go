@@ -20,7 +20,7 @@ func (n *Node) offerServices() {
 	at := &places.Places{Client: n.client, Table: n.cfg.ServiceTable}
 	n.visitor.Use(n.client, at)
 	n.host = host.New(host.Config{Node: n.cfg.Identity, Client: n.client, Places: at, Relays: n.directory.Relays,
-		Budget: n.streams, Log: n.log})
+		Guard: n.guard, Budget: n.streams, Log: n.log})
 	if parts, err := splitState(n.cfg.State); err == nil {
 		n.host.Load(time.Now(), parts[3])
 	}
@@ -42,3 +42,13 @@ func (n *Node) Services() []service.Status { return n.host.Status() }
 
 // SetServiceKeys says by which keys restricted services let this node in.
 func (n *Node) SetServiceKeys(keys map[identity.NodeID]*key.ClientKey) { n.visitor.SetKeys(keys) }
+
+// guard returns the guard that circuits begin with, as long as it answers.
+func (n *Node) guard() identity.NodeID {
+	for _, g := range n.chooser.Guards(time.Now()) {
+		if g.Listed && !g.Down && !g.Resting {
+			return g.Node
+		}
+	}
+	return identity.NodeID{}
+}

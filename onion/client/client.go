@@ -120,11 +120,12 @@ type Client struct {
 	entries  map[uint32]*entry
 	last     uint32 // identifier of an entry
 	attempts map[*attempt]struct{}
-	asked    time.Time   // when somebody last wanted a circuit
-	short    int         // hops of the last circuit that had to be shorter than wanted; 0: none
-	relaxed  []path.Rule // rules that the last choice could not keep
-	filling  int         // builds for the pool
-	noExit   time.Time   // until then no circuit to the web is tried
+	asked    time.Time     // when somebody last wanted a circuit
+	short    int           // hops of the last circuit that had to be shorter than wanted; 0: none
+	relaxed  []path.Rule   // rules that the last choice could not keep
+	filling  int           // builds for the pool
+	usual    time.Duration // that a circuit for a service takes to be made
+	noExit   time.Time     // until then no circuit to the web is tried
 	counters counters
 	epoch    atomic.Uint64 // of NewIdentity
 }

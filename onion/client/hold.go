@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"globalnet/internal/identity"
@@ -23,11 +25,17 @@ type Want struct {
 	Avoid  []identity.NodeID // never chosen
 	Direct bool              // one hop, and no guard: who asks does not hide
 	Stub   bool              // a circuit that waits may be made longer
+
+	least int          // hops
+	over  *atomic.Bool // nobody waits any more
 }
 
 // lastTries is how often a last hop is tried that did not answer: the hop before may
 // be to blame.
 const lastTries = 2
+
+// leastPatience is how long a circuit may take that is held up by nothing.
+const leastPatience = 1500 * time.Millisecond
 
 // Held is a circuit that belongs to who asked for it, until Close.
 type Held struct {
@@ -84,7 +92,8 @@ func (c *Client) Hop(r netdir.Relay) circuit.Hop { return c.hop(r) }
 // Listed reports whether paths may be chosen with a relay.
 func (c *Client) Listed(node identity.NodeID) bool { return c.listed(node) }
 
-// Hold makes a circuit that is the caller's.
+// Hold makes a circuit that is the caller's. If that takes much longer than usual, some
+// relay may have gone without a word: another path is tried as well.
 func (c *Client) Hold(ctx context.Context, w Want) (*Held, error) {
 	select {
 	case <-c.running:
@@ -94,11 +103,125 @@ func (c *Client) Hold(ctx context.Context, w Want) (*Held, error) {
 	if w.Hops == 0 {
 		w.Hops = c.Hops()
 	}
+	type result struct {
+		held *Held
+		err  error
+	}
+	results := make(chan result, 2)
+	drain := func() { // what came too late
+		for {
+			select {
+			case r := <-results:
+				if r.err == nil {
+					r.held.Close()
+				}
+			default:
+				return
+			}
+		}
+	}
+	var on track
+	w.over = new(atomic.Bool)
+	begin := func(w Want, on *track) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		// An attempt goes on when another was quicker: guards have to be judged by it.
+		return c.start(func(ctx context.Context) {
+			began := time.Now()
+			held, err := c.hold(ctx, w, on)
+			if err == nil {
+				c.tookToBuild(time.Since(began))
+			}
+			results <- result{held, err}
+			if w.over.Load() {
+				drain()
+			}
+		})
+	}
+	if !begin(w, &on) {
+		return nil, ErrStopped
+	}
+	running, err := 1, error(nil)
+	defer func() {
+		w.over.Store(true)
+		drain()
+	}()
+	late := time.NewTimer(c.patience())
+	defer late.Stop()
+	for {
+		select {
+		case r := <-results:
+			running--
+			if r.err == nil {
+				return r.held, nil
+			}
+			if err = errors.Join(err, r.err); running == 0 {
+				return nil, err
+			}
+		case <-late.C:
+			relays := on.get()
+			if w.Direct || len(relays) < 2 {
+				continue
+			}
+			second := w
+			second.Stub, second.least = false, len(relays)
+			second.Avoid = slices.Clone(w.Avoid)
+			for i, n := range relays {
+				if i < len(relays)-1 || w.Last == nil {
+					second.Avoid = append(second.Avoid, n)
+				}
+			}
+			if begin(second, new(track)) {
+				running++
+			}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// track is the path that an attempt is on now.
+type track struct {
+	mu    sync.Mutex
+	nodes []identity.NodeID
+}
+
+func (p *track) set(relays []netdir.Relay) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.nodes = nodes(relays)
+}
+
+func (p *track) get() []identity.NodeID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.nodes
+}
+
+// tookToBuild notes how long a circuit took.
+func (c *Client) tookToBuild(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.usual == 0 {
+		c.usual = d
+	}
+	c.usual += (d - c.usual) / 8
+}
+
+// patience is how long an attempt has until another one is made beside it.
+func (c *Client) patience() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return min(max(4*c.usual, leastPatience), buildTimeout)
+}
+
+// hold makes a circuit along one path after the other.
+func (c *Client) hold(ctx context.Context, w Want, on *track) (*Held, error) {
 	if w.Stub && !w.Direct {
 		c.mu.Lock()
 		c.asked = time.Now() // so that others wait for the next one
 		c.mu.Unlock()
-		if e := c.holdStub(ctx, w); e != nil {
+		if e := c.holdStub(ctx, w, on); e != nil {
 			return &Held{c, e}, nil
 		}
 	}
@@ -110,11 +233,15 @@ func (c *Client) Hold(ctx context.Context, w Want) (*Held, error) {
 	defer func() { <-c.slots }()
 	var last error
 	lost := 0 // attempts that ended at the last hop
-	for try := 0; try < buildTries && lost < lastTries; try++ {
+	for try := 0; try < buildTries && lost < lastTries && !w.over.Load(); try++ {
 		relays, err := c.chooseFor(ctx, w)
 		if err != nil {
 			return nil, errors.Join(last, err)
 		}
+		if len(relays) < w.least {
+			return nil, &path.TooFewError{Want: w.least, Have: len(relays)}
+		}
+		on.set(relays)
 		hops := c.hops(relays)
 		if w.Last != nil {
 			hops[len(hops)-1] = *w.Last
@@ -132,12 +259,15 @@ func (c *Client) Hold(ctx context.Context, w Want) (*Held, error) {
 			lost++
 		}
 	}
+	if last == nil {
+		last = context.Canceled
+	}
 	return nil, last
 }
 
 // holdStub makes a waiting stub as long as it is wanted; nil if there is none, or it
 // would not do.
-func (c *Client) holdStub(ctx context.Context, w Want) *entry {
+func (c *Client) holdStub(ctx context.Context, w Want, on *track) *entry {
 	stub := c.freeStub(func(e *entry) bool {
 		on := nodes(e.relays)
 		return len(on) < w.Hops && (w.Last == nil || !slices.Contains(on, w.Last.Node)) &&
@@ -157,6 +287,7 @@ func (c *Client) holdStub(ctx context.Context, w Want) *entry {
 		giveBack(false)
 		return nil
 	}
+	on.set(relays)
 	hops := c.hops(relays)
 	if w.Last != nil {
 		hops[len(hops)-1] = *w.Last

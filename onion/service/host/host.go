@@ -27,8 +27,9 @@ type Config struct {
 	Client *client.Client
 	Places *places.Places
 	Relays func(now time.Time) []netdir.Relay
-	Budget *stream.Budget   // of what clients send; nil: no bound but that of each stream
-	Now    func() time.Time // mesh time; nil: time.Now
+	Guard  func() identity.NodeID // in use; zero: none yet. Nil: it is not known
+	Budget *stream.Budget         // of what clients send; nil: no bound but that of each stream
+	Now    func() time.Time       // mesh time; nil: time.Now
 	Log    *slog.Logger
 }
 

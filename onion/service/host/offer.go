@@ -230,7 +230,11 @@ func (o *offer) want(hops int) client.Want {
 	if o.config.SingleHop {
 		return client.Want{Hops: 1, Direct: true}
 	}
-	return client.Want{Hops: hops, Second: o.h.seconds.get(time.Now(), o.h.cfg.Client)}
+	var guard identity.NodeID
+	if o.h.cfg.Guard != nil {
+		guard = o.h.cfg.Guard()
+	}
+	return client.Want{Hops: hops, Second: o.h.seconds.get(time.Now(), o.h.cfg.Client, guard)}
 }
 
 // backoff is a pause that grows with failures.

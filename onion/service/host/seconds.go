@@ -41,12 +41,13 @@ type drawer interface {
 	Listed(node identity.NodeID) bool
 }
 
-// get returns those that can be used now.
-func (s *seconds) get(now time.Time, c drawer) (usable []identity.NodeID) {
+// get returns those that can be used now. The guard is none of them, or paths would
+// begin with another.
+func (s *seconds) get(now time.Time, c drawer, guard identity.NodeID) (usable []identity.NodeID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var kept []second
-	var all []identity.NodeID
+	all := []identity.NodeID{guard}
 	for _, x := range s.list {
 		if d := now.Sub(x.seen); d > 0 && d < leastAge { // a clock may jump by years
 			x.left -= d
@@ -57,7 +58,7 @@ func (s *seconds) get(now time.Time, c drawer) (usable []identity.NodeID) {
 		}
 		kept = append(kept, x)
 		all = append(all, x.node)
-		if c.Listed(x.node) {
+		if x.node != guard && c.Listed(x.node) {
 			usable = append(usable, x.node)
 		}
 	}

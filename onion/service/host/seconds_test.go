@@ -33,23 +33,23 @@ func TestSecondsLast(t *testing.T) {
 	p := &pool{relays: 1000, gone: make(map[identity.NodeID]bool)}
 	var s seconds
 	now := time.Now()
-	first := s.get(now, p)
+	first := s.get(now, p, identity.NodeID{})
 	if len(first) != numSeconds {
 		t.Fatalf("%d second hops", len(first))
 	}
 	// Those that are out of sight are replaced, and taken again when they are back.
 	p.gone[first[0]] = true
-	if got := s.get(now, p); len(got) != numSeconds || slices.Contains(got, first[0]) || !slices.Contains(got, first[1]) {
+	if got := s.get(now, p, identity.NodeID{}); len(got) != numSeconds || slices.Contains(got, first[0]) || !slices.Contains(got, first[1]) {
 		t.Errorf("with one out of sight: %v", got)
 	}
 	delete(p.gone, first[0])
-	if got := s.get(now, p); !slices.Contains(got, first[0]) {
+	if got := s.get(now, p, identity.NodeID{}); !slices.Contains(got, first[0]) {
 		t.Errorf("it is back: %v", got)
 	}
 	// However many vanish, there is a bound.
 	for i := range p.relays {
 		p.gone[relayNo(i)] = i < p.relays/2
-		s.get(now, p)
+		s.get(now, p, identity.NodeID{})
 	}
 	if len(s.list) > maxSeconds {
 		t.Errorf("%d are remembered", len(s.list))
@@ -64,7 +64,7 @@ func TestSecondsLast(t *testing.T) {
 	now = now.Add(40 * 365 * 24 * time.Hour)
 	for i := 0; i < 23; i++ {
 		now = now.Add(time.Hour)
-		for _, n := range s.get(now, p) {
+		for _, n := range s.get(now, p, identity.NodeID{}) {
 			if !known[n] {
 				t.Fatalf("replaced after %d hours", i+1)
 			}
@@ -76,9 +76,9 @@ func TestSecondsLast(t *testing.T) {
 	}
 	for range 12 * 24 {
 		now = now.Add(time.Hour)
-		s.get(now, p)
+		s.get(now, p, identity.NodeID{})
 	}
-	for _, n := range s.get(now, p) {
+	for _, n := range s.get(now, p, identity.NodeID{}) {
 		if known[n] {
 			t.Errorf("%v is still there after twelve days", n)
 		}
@@ -87,18 +87,18 @@ func TestSecondsLast(t *testing.T) {
 
 func TestFewSeconds(t *testing.T) {
 	var s seconds
-	if got := s.get(time.Now(), &pool{relays: 2}); len(got) != 2 {
+	if got := s.get(time.Now(), &pool{relays: 2}, identity.NodeID{}); len(got) != 2 {
 		t.Errorf("%d of two relays", len(got))
 	}
-	if got := s.get(time.Now(), &pool{}); len(got) != 2 {
-		t.Errorf("%d remain", len(got))
+	if got := s.get(time.Now(), &pool{}, relayNo(1)); len(got) != 1 || got[0] != relayNo(0) {
+		t.Errorf("without the guard %v remain", got)
 	}
 }
 
 func TestSecondsAreKept(t *testing.T) {
 	p, h := &pool{relays: 100}, new(Host)
 	now := time.Now()
-	before := h.seconds.get(now, p)
+	before := h.seconds.get(now, p, identity.NodeID{})
 	if !h.Changed() {
 		t.Error("nothing to save")
 	}
@@ -108,7 +108,7 @@ func TestSecondsAreKept(t *testing.T) {
 	}
 	next := new(Host)
 	next.Load(now, append(state, 1, 2, 3)) // what is not whole is left out
-	if got := next.seconds.get(now, p); !slices.Equal(got, before) {
+	if got := next.seconds.get(now, p, identity.NodeID{}); !slices.Equal(got, before) {
 		t.Errorf("%v became %v", before, got)
 	}
 	for i, x := range next.seconds.list {

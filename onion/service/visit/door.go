@@ -43,9 +43,9 @@ type meeting struct {
 	watch bool      // a stream of it is watched
 }
 
-// connectTime is how long the service may take to connect a stream before new ones go by
-// another circuit: some relay may have gone without a word.
-const connectTime = 4 * time.Second
+// silence is for how long nothing may come back on a circuit after a stream was opened
+// before new ones go by another: some relay may have gone without a word.
+const silence = 1500 * time.Millisecond
 
 // watch looks whether a stream gets an answer; one of a meeting at a time.
 func (d *door) watch(m *meeting, s *stream.Stream) {
@@ -55,12 +55,15 @@ func (d *door) watch(m *meeting, s *stream.Stream) {
 		return
 	}
 	m.watch = true
-	time.AfterFunc(connectTime, func() {
+	before, _ := m.held.Circuit().Bytes()
+	time.AfterFunc(silence, func() {
 		d.mu.Lock()
 		m.watch = false
 		d.mu.Unlock()
+		if received, _ := m.held.Circuit().Bytes(); received != before {
+			return
+		}
 		select {
-		case <-s.Connected():
 		case <-s.Ended():
 		default:
 			d.leave(m)

@@ -24,14 +24,15 @@ import (
 )
 
 const (
-	meetTime    = 60 * time.Second // for all attempts
-	meetTries   = 3                // rendezvous points that are lost
-	answerLeast = 2 * time.Second  // of a service that an introduction reached, before another one is sent
-	answerMost  = 10 * time.Second // the same, where circuits take long
-	queueTime   = 30 * time.Second // the same, of a service under load
+	meetTime    = 60 * time.Second        // for all attempts
+	meetTries   = 3                       // rendezvous points that are lost
+	answerLeast = 1200 * time.Millisecond // of a service that an introduction reached, before another one is sent
+	answerMost  = 10 * time.Second        // the same, where circuits take long
+	queueTime   = 30 * time.Second        // the same, of a service under load
 	ackTime     = 5 * time.Second
 	introTries  = 6                      // in a round
 	rounds      = 5                      // of all introduction points that are known
+	moreTime    = 3 * time.Second        // to read all slots
 	roundPause  = 150 * time.Millisecond // doubled each time
 	solveAtOnce = 1 << 10                // attempts between two looks at the clock
 )
@@ -87,8 +88,10 @@ func (d *door) introduceAll(ctx context.Context, r *rendezvous) error {
 		if err != nil {
 			return errors.Join(err, last)
 		}
-		if round > 0 {
-			list = d.more(ctx, list, period, round == 1)
+		if round == 2 { // nothing else has helped
+			moreCtx, cancel := context.WithTimeout(ctx, moreTime)
+			list = d.more(moreCtx, list, period, true)
+			cancel()
 		}
 		rng := newRand()
 		points := desc.Merge(list, rng)
@@ -112,7 +115,7 @@ func (d *door) introduceAll(ctx context.Context, r *rendezvous) error {
 			if errors.Is(err, errSilent) && round == 0 {
 				break // it may have been away, and have other introduction points now
 			}
-			if round == 0 && i == 0 {
+			if round < 2 && i == 0 {
 				if all := d.more(ctx, list, period, false); len(all) > len(list) {
 					list, points, i = all, desc.Merge(all, rng), -1
 				}
