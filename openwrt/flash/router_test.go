@@ -37,11 +37,17 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	if os.Getenv(outer) == "" && os.Geteuid() == 0 {
-		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-		cmd.Env = append(os.Environ(), outer+"=1")
+		dir, err := os.MkdirTemp("", "flash-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		cmd := exec.Command("/proc/self/exe", append(os.Args[1:], "-test.parallel=8")...) // most of the time they wait
+		cmd.Env = append(os.Environ(), outer+"=1", "TMPDIR="+dir)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Unshareflags: 0, Pdeathsig: syscall.SIGKILL}
-		err := cmd.Run()
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+		err = cmd.Run()
+		os.RemoveAll(dir)
 		if e, ok := errors.AsType[*exec.ExitError](err); ok {
 			os.Exit(e.ExitCode())
 		}
@@ -94,8 +100,9 @@ var (
 	mt3000  = model{board: "glinet,gl-mt3000", arch: "aarch64_cortex-a53", release: "25.12.5", apk: true}
 	one     = model{board: "openwrt,one", arch: "aarch64_cortex-a53", release: "25.12.6", apk: true, without: "start-stop-daemon"}
 	archer  = model{board: "tplink,archer-c7-v5", arch: "mips_24kc", release: "24.10.6", without: "start-stop-daemon setsid"}
-	rpi     = model{board: "raspberrypi,4-model-b", arch: "aarch64_cortex-a72", release: "25.12.5", apk: true, without: "setsid"}
-	routers = []model{ar300m, mt3000, one, archer, rpi}
+	unifi   = model{board: "ubnt,unifiac-mesh", arch: "mips_24kc", release: "25.12.5", apk: true, without: "setsid"}
+	rpi     = model{board: "raspberrypi,4-model-b", arch: "aarch64_cortex-a72", release: "25.12.5", apk: true}
+	routers = []model{ar300m, mt3000, one, archer, unifi}
 )
 
 const wireless = `config wifi-device 'radio0'
@@ -156,9 +163,11 @@ var system = sync.OnceValues(func() (string, error) {
 	if err := programs(dir); err != nil {
 		return "", err
 	}
-	key := exec.Command("dropbearkey", "-t", "ed25519", "-f", filepath.Join(dir, "etc/dropbear/key"))
-	if out, err := key.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
+	for _, kind := range []string{"rsa", "ed25519"} { // those of OpenWrt
+		key := exec.Command("dropbearkey", "-t", kind, "-f", filepath.Join(dir, "etc/dropbear", kind))
+		if out, err := key.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("%w\n%s", err, out)
+		}
 	}
 	return dir, nil
 })
@@ -234,7 +243,10 @@ func newRouter(t *testing.T, m model) *router {
 	}
 	lower, err := system()
 	need(t, err)
-	base := t.TempDir()
+	base, err := os.MkdirTemp("", "router-") // t.TempDir has commas in it, which divide options of mounts
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := &router{t: t, model: m, root: filepath.Join(base, "root"), disk: filepath.Join(base, "disk"), packages: filepath.Join(base, "packages")}
 	for _, d := range []string{r.root, r.disk, r.packages} {
 		if err := os.Mkdir(d, 0o755); err != nil {
@@ -568,7 +580,7 @@ func (r *router) mustFlash(version string, change func(*Options)) *Report {
 	report, err := r.flash(o)
 	if err != nil {
 		f := err.(*Failure)
-		r.t.Fatalf("%v\n%s\n%s\ncalls:\n%s", err, f.State, f.Advice, r.temp("calls"))
+		r.t.Fatalf("%v\n%s\n%s\ncalls:\n%s%s%s", err, f.State, f.Advice, r.temp("calls"), r.temp("dropbear.log"), r.temp("boot.log"))
 	}
 	return report
 }
