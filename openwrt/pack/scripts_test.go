@@ -22,6 +22,8 @@ type router struct {
 	root string
 	apk  bool // else opkg
 	old  *Package
+
+	ownNetwork bool // programs run in a network namespace of their own
 }
 
 // need skips, or fails where everything must run.
@@ -112,6 +114,9 @@ func (r *router) run(command string, env ...string) (string, error) {
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+	}
+	if r.ownNetwork {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWNET
 	}
 	cmd.Dir = "/"
 	out, err := cmd.CombinedOutput()
