@@ -17,7 +17,7 @@ TARGETS  ?= mips mipsle arm5 arm6 arm7 arm64 amd64 386
 export GOFLAGS ?= -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz lab interop cover bench compare mips-count build-all sizes packages repro vm-test mips-test check clean \
+.PHONY: help build run test race lint fuzz lab interop cover bench compare mips-count build-all sizes packages repro vm-test vm-test-short mips-test check clean \
 	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
 
 help: ## list the targets
@@ -106,6 +106,10 @@ repro: ## build packages of this commit twice, in different folders and caches, 
 
 vm-test: ## test kernel WireGuard and simulated Wi-Fi in a virtual machine (docs/lab-vm.md)
 	LAB_VM=1 $(GO) test -tags $(TAGS) -count 1 -timeout 40m -v ./lab/vm
+
+vm-test-short: ## the part of vm-test that continuous integration runs: radios, a hidden service over them, flash
+	LAB_VM=1 LAB_VM_ARGS="'-test.run=TestLine|TestJoinAgain|TestService|TestFlash|TestReload'" \
+		$(GO) test -tags $(TAGS) -count 1 -timeout 15m -v -run TestRadios ./lab/vm
 
 # What does not touch the system: codecs, cryptography, configuration. The emulator's
 # user mode knows no netlink and no namespaces; the rest is tested by vm-test.
