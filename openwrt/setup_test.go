@@ -128,7 +128,7 @@ func TestOwnersWordStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.write("etc/config/wireless", strings.Replace(d.read("etc/config/wireless"), "option channel '1'", "option channel '13'\n\toption txpower '10'", 1))
-	if p := d.setup(); len(p.Changes) > 0 && p.Air[0].Channel != 13 {
+	if p := d.setup(); len(p.Changes) > 0 || p.Air[0].Channel != 13 {
 		t.Errorf("the owner's channel is changed: %+v", p)
 	}
 	p, err := d.Cleanup()
