@@ -1,15 +1,11 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"syscall"
 )
 
 // Onion asks for the state of the onion.
@@ -48,21 +44,14 @@ func (c *Client) Tunnel(ctx context.Context, path string, tell func(TunnelEvent)
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://agent/v1/tunnel", bytes.NewReader(body))
+	answer, done, err := c.exchange(ctx, http.MethodPost, tunnelPath, body)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	forever := &http.Client{Transport: c.http.Transport}
-	answer, err := forever.Do(r)
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED):
-		return ErrNotRunning
-	case err != nil:
-		return fmt.Errorf("asking the agent: %w", err)
-	}
-	defer answer.Body.Close()
+	defer done()
 	if answer.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 		return errorOf(answer.Status, text)
