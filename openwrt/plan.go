@@ -16,6 +16,7 @@ import (
 const (
 	linkZone = prefix
 	airZone  = prefix + "_air"
+	airRule  = prefix + "_air_nd"
 	light    = prefix + "_led"
 )
 
@@ -238,7 +239,12 @@ func zones(all []OnAir) []section {
 	for _, o := range all {
 		z.lists = append(z.lists, o.Section)
 	}
-	return []section{z}
+	// Without it nobody finds an address there: to the kernel's connection tracking
+	// these belong to no connection, and the zone would reject them.
+	discovery := section{"rule", airRule, []string{
+		"name", "GlobalNet: neighbour discovery", "src", "gnair", "proto", "icmp", "family", "ipv6", "limit", "1000/sec", "target", "ACCEPT",
+	}, []string{"icmp_type", "neighbour-solicitation", "neighbour-advertisement"}}
+	return []section{z, discovery}
 }
 
 // write makes the sections of ours in a file what they are to be. An option that

@@ -22,7 +22,8 @@ func TestSetupBesideAnAccessPoint(t *testing.T) {
 	d.wants("wireless", "option channel 6 # the quiet one\n", "config wifi-iface 'globalnet_radio0'\n", "option mode 'mesh'", "mesh_id 'globalnet'",
 		"mesh_fwding '0'", "encryption 'none'", "ifname 'gnmesh0'", "network 'globalnet_radio0'")
 	d.wants("network", "config interface 'globalnet_radio0'\n\toption proto 'none'\n")
-	d.wants("firewall", "config zone 'globalnet_air'", "option name 'gnair'", "list network 'globalnet_radio0'", "forward 'REJECT'")
+	d.wants("firewall", "config zone 'globalnet_air'", "option name 'gnair'", "list network 'globalnet_radio0'", "forward 'REJECT'",
+		"config rule 'globalnet_air_nd'", "list icmp_type 'neighbour-solicitation'", "src 'gnair'")
 	d.wants("globalnet", "option manage_wireless '1'", "config radio 'radio0'")
 	if strings.Contains(d.read("etc/config/dhcp"), "gnet") {
 		t.Error("names without a LAN that wants them")
