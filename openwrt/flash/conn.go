@@ -33,11 +33,12 @@ const (
 // ErrLogin says that the router wants other credentials.
 var ErrLogin = errors.New("the router refuses the login")
 
-// conn is an SSH connection to a router. A goroutine watches that the router
-// answers, and ends with close.
+// conn is an SSH connection to a router. Two goroutines watch that it lives and that
+// the router answers; they end with close.
 type conn struct {
 	client *ssh.Client
-	ended  chan struct{}
+	ended  chan struct{} // by us
+	dead   chan struct{} // by whomever
 	once   sync.Once
 	wg     sync.WaitGroup
 }
@@ -94,8 +95,12 @@ func (l *Login) dial(ctx context.Context, t Target, password *string) (*conn, er
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	raw.SetDeadline(time.Time{})
-	c := &conn{client: ssh.NewClient(inner, channels, requests), ended: make(chan struct{})}
+	c := &conn{client: ssh.NewClient(inner, channels, requests), ended: make(chan struct{}), dead: make(chan struct{})}
 	c.wg.Go(c.watch)
+	c.wg.Go(func() {
+		defer close(c.dead)
+		_ = c.client.Wait() // why is what the next command says
+	})
 	return c, nil
 }
 
@@ -154,13 +159,13 @@ func (c *conn) stream(ctx context.Context, command string, stdin io.Reader, w io
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s, err := c.client.NewSession()
+	stop := context.AfterFunc(ctx, func() { c.client.Close() })
+	defer stop()
+	s, err := c.session(ctx)
 	if err != nil {
 		return fmt.Errorf("talking to the router: %w", err)
 	}
 	defer s.Close()
-	stop := context.AfterFunc(ctx, func() { c.client.Close() })
-	defer stop()
 	var said limited
 	s.Stdin, s.Stdout, s.Stderr = stdin, w, &said
 	err = s.Run(command)
@@ -178,6 +183,28 @@ func (c *conn) stream(ctx context.Context, command string, stdin io.Reader, w io
 		return fmt.Errorf("talking to the router: %w", err)
 	}
 	return nil
+}
+
+// session opens a session. The library may wait for ever where the connection ends
+// at the same time: then its goroutine is left behind, and nothing else.
+func (c *conn) session(ctx context.Context) (*ssh.Session, error) {
+	type opened struct {
+		s   *ssh.Session
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		s, err := c.client.NewSession()
+		done <- opened{s, err}
+	}()
+	select {
+	case o := <-done:
+		return o.s, o.err
+	case <-c.dead:
+		return nil, errors.New("the connection was cut")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // limited is output of a router, bounded.

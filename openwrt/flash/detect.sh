@@ -37,7 +37,7 @@ facts() {
 	[ -d /sys/module/wireguard ] && fact wireguard 1
 	[ -e /usr/sbin/globalnet ] && fact program "$(wc -c </usr/sbin/globalnet)"
 	[ -x /etc/init.d/globalnet ] && /etc/init.d/globalnet running >/dev/null 2>&1 && fact running 1
-	for f in /usr/lib/opkg/info/globalnet.* /lib/apk/packages/globalnet.* /etc/rc.d/[SK]??globalnet; do
+	for f in /usr/lib/opkg/info/globalnet.* /lib/apk/packages/globalnet.* /etc/rc.d/[SK]*globalnet /etc/rc.d/[SK]*globalnet-*; do
 		if [ -e "$f" ] || [ -L "$f" ]; then fact file "$f"; fi
 	done
 	for f in /usr/lib/opkg/info/globalnet.list /lib/apk/packages/globalnet.list; do

@@ -166,8 +166,10 @@ reload() {
 
 # end stops the agent, also one whose scripts hang.
 end() {
-	local n=0
-	[ -x "$SERVICE" ] && bounded 15 "$SERVICE" stop
+	local n=0 s
+	for s in "$SERVICE" "$SERVICE"-*; do
+		[ -x "$s" ] && bounded 15 "$s" stop
+	done
 	while pidof globalnet >/dev/null 2>&1 && [ "$n" -lt 12 ]; do
 		sleep 1
 		n=$((n + 1))
@@ -175,6 +177,8 @@ end() {
 	# shellcheck disable=SC2046
 	pidof globalnet >/dev/null 2>&1 && kill -9 $(pidof globalnet)
 	[ -x "$PROGRAM" ] && bounded 10 "$PROGRAM" cleanup
+	# Rules of LANs outlive the agent on purpose, where they were there before.
+	grep -q "mode '*all" "$D/old/etc/config/globalnet" 2>/dev/null || ! [ -x "$PROGRAM" ] || bounded 10 "$PROGRAM" lan off
 }
 
 restore() {
@@ -198,7 +202,11 @@ restore() {
 	# shellcheck disable=SC2086
 	[ -z "$changed" ] || reload $changed
 	rm -rf /var/run/globalnet
-	[ -z "$was" ] || bounded 20 "$SERVICE" start
+	if [ -n "$was" ]; then
+		for c in "$SERVICE" "$SERVICE"-*; do
+			[ -x "$c" ] && bounded 20 "$c" start
+		done
+	fi
 	say "the router is as it was"
 	disarm
 }

@@ -19,6 +19,7 @@ func (s *session) planRemoval() error {
 // removeScript undoes a flash, the last change first. What is not there any more
 // is no error.
 const removeScript = `
+globalnet lan off >/dev/null 2>&1
 [ ! -f ` + undoFile + ` ] || sed '1!G;h;$!d' ` + undoFile + ` | uci -q batch
 for s in network.` + meshName + ` wireless.` + meshName + `; do uci -q delete "$s"; done
 uci -q batch >/dev/null 2>&1 </tmp/globalnet-flash/gone

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -240,11 +241,30 @@ func (s *session) packageName() string {
 
 func (s *session) send(ctx context.Context) error { return s.upload(ctx, s.packageName(), s.pkg.bytes) }
 
+var orderFormat = regexp.MustCompile(`(?m)^(START|STOP)=([0-9]+)`)
+
+// links are those that enable the services of the package, and what managers leave
+// beside service scripts that were edited.
+func (a *Archive) links() []string {
+	var all []string
+	for _, f := range a.Files {
+		name, ok := strings.CutPrefix(f.Path, "/etc/init.d/")
+		if !ok {
+			continue
+		}
+		numbers := map[string]string{"START": "50"}
+		for _, m := range orderFormat.FindAllSubmatch(f.Content, -1) {
+			numbers[string(m[1])] = string(m[2])
+		}
+		all = append(all, "/etc/rc.d/S"+numbers["START"]+name, "/etc/rc.d/K"+numbers["STOP"]+name, f.Path+"-opkg", f.Path+".apk-new")
+	}
+	return all
+}
+
 // guarded are the paths that may change.
 func (s *session) guarded() []string {
 	all := []string{
-		"/etc/globalnet", "/etc/rc.d/S90globalnet", "/etc/rc.d/K10globalnet", "/etc/config/globalnet-opkg",
-		"/etc/config/globalnet.apk-new", "/etc/init.d/globalnet-opkg", "/etc/init.d/globalnet.apk-new",
+		"/etc/globalnet", "/etc/config/globalnet-opkg", "/etc/config/globalnet.apk-new",
 	}
 	for _, c := range configs {
 		all = append(all, "/etc/config/"+c)
@@ -259,6 +279,7 @@ func (s *session) guarded() []string {
 	}
 	if s.pkg != nil {
 		all = append(all, s.pkg.Paths()...)
+		all = append(all, s.pkg.links()...)
 	}
 	all = append(all, s.facts.files...)
 	slices.Sort(all)

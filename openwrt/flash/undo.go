@@ -96,7 +96,7 @@ func (s *session) putBackOnce(ctx context.Context) error {
 		return err
 	}
 	for {
-		if _, err := s.conn.run(ctx, "[ ! -e "+guardDir+"/armed ] && rm -rf "+guardDir+" "+stageDir, nil); err == nil {
+		if _, err := s.conn.run(ctx, "[ ! -e "+guardDir+"/armed ] && rm -rf "+guardDir+" "+stageDir+" /etc/rc.d/S11globalnet-flash", nil); err == nil {
 			return nil
 		} else if _, isExit := errors.AsType[*exitError](err); !isExit {
 			return err
