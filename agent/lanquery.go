@@ -1,7 +1,7 @@
 package agent
 
 import (
-	"slices"
+	"sort"
 
 	"globalnet/agent/control"
 	"globalnet/agent/firewall"
@@ -27,7 +27,7 @@ func (e *lanEdge) Status() control.LANStatus {
 	for _, c := range e.server.Clients() {
 		s.Clients = append(s.Clients, control.LANClient{Addr: c.Addr, Streams: c.Conns})
 	}
-	slices.SortFunc(s.Clients, func(a, b control.LANClient) int { return a.Addr.Compare(b.Addr) })
+	sort.Slice(s.Clients, func(i, j int) bool { return s.Clients[i].Addr.Less(s.Clients[j].Addr) })
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.Off = e.off

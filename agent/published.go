@@ -2,10 +2,9 @@ package agent
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"log/slog"
-	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -141,7 +140,7 @@ func (s *shelf) all() []published {
 	for _, p := range s.items {
 		list = append(list, *p)
 	}
-	slices.SortFunc(list, func(a, b published) int { return cmp.Compare(a.name, b.name) })
+	sort.Slice(list, func(i, j int) bool { return list[i].name < list[j].name })
 	return list
 }
 

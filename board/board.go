@@ -8,7 +8,7 @@ package board
 
 import (
 	"slices"
-	"strings"
+	"sort"
 )
 
 // Board is a supported device.
@@ -71,7 +71,7 @@ func add(family ...Board) bool {
 // All returns every board, by its first name.
 func All() []Board {
 	all := slices.Clone(boards)
-	slices.SortFunc(all, func(a, b Board) int { return strings.Compare(a.Names[0], b.Names[0]) })
+	sort.Slice(all, func(i, j int) bool { return all[i].Names[0] < all[j].Names[0] })
 	return all
 }
 

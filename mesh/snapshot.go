@@ -4,8 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/netip"
-	"slices"
-	"strings"
+	"sort"
 	"time"
 )
 
@@ -60,12 +59,13 @@ func (n *Node) snapshot(now time.Time) Status {
 		}
 		s.Routes = append(s.Routes, st)
 	}
-	slices.SortFunc(s.Interfaces, func(a, b InterfaceStatus) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(s.Routes, func(a, b RouteStatus) int {
+	sort.Slice(s.Interfaces, func(i, j int) bool { return s.Interfaces[i].Name < s.Interfaces[j].Name })
+	sort.Slice(s.Routes, func(i, j int) bool {
+		a, b := &s.Routes[i], &s.Routes[j]
 		if c := a.Destination.Addr().Compare(b.Destination.Addr()); c != 0 {
-			return c
+			return c < 0
 		}
-		return int(a.Metric) - int(b.Metric)
+		return a.Metric < b.Metric
 	})
 	return s
 }
@@ -98,7 +98,7 @@ func (n *Node) neighbourList(now time.Time) []Neighbour {
 		}
 		list = append(list, e)
 	}
-	slices.SortFunc(list, func(a, b Neighbour) int { return strings.Compare(a.Ifname, b.Ifname) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Ifname < list[j].Ifname })
 	return list
 }
 

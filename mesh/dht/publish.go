@@ -1,8 +1,10 @@
 package dht
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"slices"
+	"sort"
 	"time"
 
 	"globalnet/mesh/dht/wire"
@@ -200,7 +202,7 @@ func (d *DHT) republishSoon() {
 	for k := range d.publications {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, func(a, b Key) int { return slices.Compare(a[:], b[:]) })
+	sort.Slice(keys, func(i, j int) bool { return bytes.Compare(keys[i][:], keys[j][:]) < 0 })
 	for i, k := range keys {
 		x := d.publications[k]
 		at := d.now + tick(i)*second/16 + tick(d.rand.Int64N(int64(3*second)))
@@ -230,6 +232,6 @@ func (d *DHT) Publications() []Published {
 		}
 		list = append(list, p)
 	}
-	slices.SortFunc(list, func(a, b Published) int { return slices.Compare(a.Key[:], b.Key[:]) })
+	sort.Slice(list, func(i, j int) bool { return bytes.Compare(list[i].Key[:], list[j].Key[:]) < 0 })
 	return list
 }

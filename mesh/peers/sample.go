@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"sort"
 	"time"
 
 	"globalnet/internal/identity"
@@ -52,12 +53,14 @@ func (b *Book) Sample(now time.Time, asker identity.NodeID, n int) []Entry {
 			heard = append(heard, t)
 		}
 	}
-	byDraw := func(a, z ticket) int { return bytes.Compare(a.draw, z.draw) }
-	slices.SortFunc(met, byDraw)
-	slices.SortFunc(heard, byDraw)
+	byDraw := func(list []ticket) {
+		sort.Slice(list, func(i, j int) bool { return bytes.Compare(list[i].draw, list[j].draw) < 0 })
+	}
+	byDraw(met)
+	byDraw(heard)
 	fromMet := min(len(met), max((n+1)/2, n-len(heard)))
 	drawn := slices.Concat(met[:fromMet], heard[:min(len(heard), n-fromMet)])
-	slices.SortFunc(drawn, byDraw)
+	byDraw(drawn)
 	list := make([]Entry, len(drawn))
 	for i, t := range drawn {
 		list[i] = t.e

@@ -1,9 +1,9 @@
 package client
 
 import (
-	"cmp"
 	"errors"
 	"slices"
+	"sort"
 	"sync/atomic"
 	"time"
 
@@ -146,7 +146,7 @@ func (c *Client) Circuits() []Info {
 		list = append(list, Info{ID: e.id, Purpose: e.purpose, Path: nodes(e.relays), Age: e.circuit.Age(), Used: !e.used.IsZero(),
 			Closing: e.stale, Streams: e.circuit.Streams(), Received: in, Sent: out, RTT: rtt})
 	}
-	slices.SortFunc(list, func(a, b Info) int { return cmp.Compare(a.ID, b.ID) })
+	sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
 	return list
 }
 

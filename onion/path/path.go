@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -183,7 +184,7 @@ func (c *Chooser) advance(now time.Time) {
 func (c *Chooser) refresh(now time.Time) {
 	c.advance(now)
 	list, neighbours := c.cfg.Relays(now), slices.Clone(c.cfg.Neighbours())
-	slices.SortFunc(neighbours, compareNodes)
+	sort.Slice(neighbours, func(i, j int) bool { return compareNodes(neighbours[i], neighbours[j]) < 0 })
 	if !c.view.follow(list, neighbours, c.run) {
 		c.view = newView(c.cfg.Self, list, neighbours, c.run)
 		c.fit(c.view)

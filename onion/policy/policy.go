@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 
 	"globalnet/onion/cell"
@@ -224,7 +225,7 @@ func narrow(p Ports) Ports {
 	if len(p) <= MaxRanges {
 		return p
 	}
-	slices.SortStableFunc(p, func(a, b Range) int { return weight(b) - weight(a) })
+	sort.SliceStable(p, func(i, j int) bool { return weight(p[i]) > weight(p[j]) })
 	return join(p[:MaxRanges])
 }
 

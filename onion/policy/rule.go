@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -151,7 +152,7 @@ func parsePort(s string) (uint16, error) {
 
 // join sorts ranges, and makes one of those that overlap or touch.
 func join(p Ports) Ports {
-	slices.SortFunc(p, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
+	sort.Slice(p, func(i, j int) bool { return p[i].First < p[j].First })
 	out := p[:0]
 	for _, r := range p {
 		if n := len(out); n > 0 && int(r.First) <= int(out[n-1].Last)+1 {
