@@ -35,7 +35,7 @@ type Want struct {
 const lastTries = 2
 
 // leastPatience is how long a circuit may take that is held up by nothing.
-const leastPatience = 1500 * time.Millisecond
+const leastPatience = time.Second
 
 // Held is a circuit that belongs to who asked for it, until Close.
 type Held struct {

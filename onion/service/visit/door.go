@@ -44,8 +44,9 @@ type meeting struct {
 }
 
 // silence is for how long nothing may come back on a circuit after a stream was opened
-// before new ones go by another: some relay may have gone without a word.
-const silence = 1500 * time.Millisecond
+// before new ones go by another: some relay may have gone without a word. Some round
+// trips are added where they are long.
+const silence = time.Second
 
 // watch looks whether a stream gets an answer; one of a meeting at a time.
 func (d *door) watch(m *meeting, s *stream.Stream) {
@@ -56,7 +57,8 @@ func (d *door) watch(m *meeting, s *stream.Stream) {
 	}
 	m.watch = true
 	before, _ := m.held.Circuit().Bytes()
-	time.AfterFunc(silence, func() {
+	rtt, _ := m.held.Circuit().RTT()
+	time.AfterFunc(silence+4*rtt, func() {
 		d.mu.Lock()
 		m.watch = false
 		d.mu.Unlock()
