@@ -298,3 +298,19 @@ func FuzzQueue(f *testing.F) {
 		}
 	})
 }
+
+func TestNext(t *testing.T) {
+	var q Queue[int]
+	if _, _, ok := q.Next(); ok {
+		t.Error("an empty queue has a next")
+	}
+	now := time.Now()
+	q.Push(now, 1, false, 7)
+	if authorised, effort, ok := q.Next(); authorised || effort != 7 || !ok {
+		t.Errorf("%v, %d, %v", authorised, effort, ok)
+	}
+	q.Push(now, 2, true, 0)
+	if authorised, effort, ok := q.Next(); !authorised || effort != 0 || !ok || q.Len() != 2 {
+		t.Errorf("%v, %d, %v", authorised, effort, ok)
+	}
+}
