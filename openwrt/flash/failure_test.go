@@ -163,8 +163,8 @@ func TestSabotage(t *testing.T) {
 		"restarts always":  inProgram(`[ "$1" = status ] && touch /tmp/procd/globalnet.running`),
 		"refuses config":   inProgram(`[ "$1" = config ] && echo "line 3: what?" >&2 && exit 1`),
 		"does not start":   inService("start_service() { return 0; }"),
-		"does not stop":    inService("stop() { sleep 1000; }"),
-		"cuts the network": inService("service_started() { kill -9 1; }"),
+		"does not stop":    inService("service_stopped() { sleep 1000; }"),
+		"cuts the network": inService("service_started() { kill 1; }"),
 		"wrong script":     func(p *pack.Package) { p.AfterInstall = "kill -9 $$\n" },
 	} {
 		t.Run(name, func(t *testing.T) {

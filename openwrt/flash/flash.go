@@ -47,7 +47,7 @@ type times struct {
 // The times of which the documents speak: a router undoes by itself what was not
 // confirmed in this time.
 var usual = times{
-	install: 10 * time.Minute, apply: 3 * time.Minute, upgrade: 2 * time.Minute,
+	install: 4 * time.Minute, apply: 3 * time.Minute, upgrade: 2 * time.Minute,
 	settle: 10 * time.Second, poll: time.Second, reboot: 6 * time.Minute,
 }
 
@@ -205,11 +205,27 @@ func (s *session) run(ctx context.Context) error {
 	steps := s.steps()
 	s.of += len(steps)
 	for _, st := range steps {
-		if err := s.do(ctx, st.name, st.do); err != nil {
+		if err := s.bounded(ctx, st); err != nil {
 			return s.undo(ctx, err)
 		}
 	}
 	return nil
+}
+
+// bounded ends a step that hangs before the router gives up by itself. Sending ends
+// with the connection, and how long it takes depends on that.
+func (s *session) bounded(ctx context.Context, st step) error {
+	if st.name == "send" || s.gone {
+		return s.do(ctx, st.name, st.do)
+	}
+	limit := s.o.times.install * 3 / 4
+	stepCtx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := s.do(stepCtx, st.name, st.do)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("it did not end in %s", limit)
+	}
+	return err
 }
 
 // steps are those after the plan.

@@ -154,7 +154,7 @@ var system = sync.OnceValues(func() (string, error) {
 	}
 	for name, text := range map[string]string{
 		"sbin/wifi": "", "usr/bin/logger": "", "sbin/fw4": "", "etc/init.d/network": "", "etc/init.d/firewall": "", "etc/init.d/dnsmasq": "",
-		"sbin/sysupgrade": "case $1 in -b) tar -czf - -C / etc/config; exit ;; -T) exit 0 ;; esac\nkill -9 1\n",
+		"sbin/sysupgrade": "case $1 in -b) tar -czf - -C / etc/config; exit ;; -T) exit 0 ;; esac\nkill 1\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho \"${0##*/} $*\" >>/tmp/calls\n"+text), 0o755); err != nil {
 			return "", err
@@ -554,8 +554,8 @@ func (r *router) options() Options {
 		Login:    &Login{Hosts: &Hosts{File: filepath.Join(r.packages, "known_hosts")}, Trust: func(string, string) bool { return true }},
 		Packages: r.packages, Backups: filepath.Join(r.packages, "backups"),
 		times: times{
-			install: 60 * time.Second, apply: 24 * time.Second, upgrade: 24 * time.Second,
-			settle: time.Second, poll: 100 * time.Millisecond, reboot: 20 * time.Second,
+			install: 40 * time.Second, apply: 24 * time.Second, upgrade: 24 * time.Second,
+			settle: 2 * time.Second, poll: 100 * time.Millisecond, reboot: 20 * time.Second,
 		},
 	}
 }

@@ -1,0 +1,114 @@
+package flash
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// refused checks that nothing was changed, and why.
+func refused(t *testing.T, r *router, o Options, kind Kind, why string) {
+	t.Helper()
+	before := r.files()
+	_, err := r.flash(o)
+	f, ok := errors.AsType[*Failure](err)
+	if !ok || f.Kind != kind || !strings.Contains(f.Error(), why) || f.Advice == "" {
+		t.Errorf("want %v, %q, got %v", kind, why, err)
+	}
+	same(t, before, r.files())
+}
+
+func TestRouterRefusals(t *testing.T) {
+	r := newRouter(t, rpi)
+	o := r.options()
+	refused(t, r, o, Refused, "there is no package for aarch64_cortex-a72")
+	r.offer("1.0-r1", nil)
+	o.MeshRadio = "auto"
+	refused(t, r, o, Refused, `no radio "auto"`) // the built-in one does not mesh
+	r.mustFlash("1.1-r1", nil)
+	r.offer("1.0-r1", nil)
+	refused(t, r, r.options(), Refused, "newer")
+	if report := r.mustFlash("", func(o *Options) { o.Downgrade = true }); report.What != "upgraded" || !strings.Contains(r.temp("procd/globalnet.running"), "# 1.0-r1") {
+		t.Errorf("downgrade: %+v", report)
+	}
+	r.mustFlash("2.0-r1", func(o *Options) { o.DryRun = true })
+	if !strings.Contains(r.temp("procd/globalnet.running"), "# 1.0-r1") {
+		t.Error("a dry run changed something")
+	}
+}
+
+// TestHostKey: a pinned router that shows another key is not touched.
+func TestHostKey(t *testing.T) {
+	r := newRouter(t, ar300m)
+	r.offer("1.0-r1", nil)
+	o := r.options()
+	o.DryRun = true
+	o.Login.Trust = nil
+	refused(t, r, o, NoLogin, "was not accepted")
+	asked := 0
+	o.Login.Trust = func(string, string) bool { asked++; return true }
+	for range 2 {
+		if _, err := r.flash(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	pins, err := os.ReadFile(o.Login.Hosts.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same key of all routers of the tests, spoilt.
+	_, key, _ := strings.Cut(string(pins), "ssh-ed25519 ")
+	if key == "" {
+		_, key, _ = strings.Cut(string(pins), " ssh-rsa ")
+	}
+	spoilt := strings.Replace(string(pins), key[len(key)-12:len(key)-6], "AAAAAA", 1)
+	if err := os.WriteFile(o.Login.Hosts.File, []byte(spoilt), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, r, o, NoLogin, "is pinned")
+	o.Login.Hosts.Replace = true
+	if _, err := r.flash(o); err != nil || asked != 2 {
+		t.Errorf("replacing the pin: %v, asked %d times", err, asked)
+	}
+}
+
+func TestImage(t *testing.T) {
+	r := newRouter(t, one)
+	file := filepath.Join(r.packages, "sysupgrade.bin")
+	write := func(devices string) {
+		if err := os.WriteFile(file, image(devices), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := r.options()
+	o.Image = file
+	write(`"glinet,gl-mt3000"`)
+	refused(t, r, o, Refused, "is for glinet,gl-mt3000, the router is openwrt,one")
+	if strings.Contains(r.temp("calls"), "sysupgrade -T") {
+		t.Error("it was sent all the same")
+	}
+	write(`"openwrt,one"`)
+	o.Progress = at("verify", func() {
+		if calls := r.temp("calls"); strings.Contains(calls, "-F") {
+			t.Errorf("forced:\n%s", calls)
+		}
+	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.power.Wait() // the stand-in takes the power as sysupgrade restarts
+		r.on()
+	}()
+	report, err := r.flash(o)
+	if f, ok := errors.AsType[*Failure](err); ok && strings.Contains(f.Error(), "restarted") {
+		t.Log("the machine under the tests did not restart, of course")
+	} else if err != nil || report.What != "written" {
+		t.Errorf("%+v, %v", report, err)
+	}
+	<-done
+}
