@@ -379,7 +379,7 @@ func sign(greater bool) int {
 	return -1
 }
 
-// versionPart cuts a run of digits, of letters with what separates them, or a hash.
+// versionPart cuts a run of digits, or of letters with what separates them.
 func versionPart(v string) (part, rest string) {
 	isDigit := func(c byte) bool { return c >= '0' && c <= '9' }
 	if v == "" {
@@ -392,7 +392,7 @@ func versionPart(v string) (part, rest string) {
 		return "", ""
 	}
 	i := 1
-	for i < len(v) && isDigit(v[i]) == isDigit(v[0]) && v[i] != '~' {
+	for i < len(v) && isDigit(v[i]) == isDigit(v[0]) && !strings.ContainsRune("~.-_", rune(v[i])) {
 		i++
 	}
 	return v[:i], v[i:]
@@ -400,7 +400,7 @@ func versionPart(v string) (part, rest string) {
 
 // rank orders what may follow a number.
 func rank(part string) int {
-	switch strings.TrimLeft(part, ".-") {
+	switch part {
 	case "_alpha":
 		return -4
 	case "_beta":
@@ -411,8 +411,10 @@ func rank(part string) int {
 		return -1
 	case "":
 		return 0
-	case "r":
+	case "-r":
 		return 1
+	case ".":
+		return 3
 	}
 	return 2
 }

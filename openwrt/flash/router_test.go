@@ -555,7 +555,7 @@ func (r *router) options() Options {
 		Packages: r.packages, Backups: filepath.Join(r.packages, "backups"),
 		times: times{
 			install: 40 * time.Second, apply: 24 * time.Second, upgrade: 24 * time.Second,
-			settle: 2 * time.Second, poll: 100 * time.Millisecond, reboot: 20 * time.Second,
+			settle: 2 * time.Second, poll: 100 * time.Millisecond, reboot: 5 * time.Second,
 		},
 	}
 }
