@@ -6,8 +6,11 @@ VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags $(TAGS) -ldflags "$(LDFLAGS)"
 # Only what moves packets and cells is inlined: docs/decisions/0002-build-flags.md.
-HOT      := runtime/... sync/... math/... internal/bytealg internal/runtime/... internal/poll crypto/internal/... \
-	crypto/aes crypto/cipher crypto/sha256 crypto/sha512 golang.org/x/crypto/... golang.zx2c4.com/... \
+HOT      := internal/bytealg internal/poll crypto/aes crypto/cipher crypto/sha256 crypto/sha512 \
+	$(addprefix crypto/internal/fips140/,aes/... alias bigmod ecdh edwards25519/... hmac mlkem sha256 sha3 sha512 subtle) \
+	crypto/internal/fips140deps/... filippo.io/... \
+	$(addprefix golang.org/x/crypto/,argon2 blake2b blake2s chacha20/... chacha20poly1305 curve25519 internal/...) \
+	$(addprefix golang.zx2c4.com/wireguard/,conn device replay tun) \
 	globalnet/internal/chacha globalnet/mesh/kernel globalnet/onion/cell globalnet/onion/layer \
 	globalnet/onion/channel globalnet/onion/relay globalnet/onion/stream globalnet/onion/circuit
 FUZZTIME ?= 1m
