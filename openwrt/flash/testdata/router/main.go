@@ -146,6 +146,7 @@ func unpack(a *flash.Archive, beside string) error {
 			err = os.Rename(to+".part", to)
 		}
 		if err != nil {
+			os.Remove(to + ".part")
 			return err
 		}
 	}
