@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"time"
@@ -67,10 +68,7 @@ func New(o Options) (*Agent, error) {
 	a.book = newBookKeeper(filepath.Join(c.StateDir, "peers.state"), o.Log)
 	book := peers.New(id.NodeID(), rng)
 	a.book.load(book)
-	var destinations mesh.Destinations
-	if a.dht = newHashTable(id, c.DHT, o.SmallMemory, filepath.Join(c.StateDir, "records.state"), o.Log); a.dht != nil {
-		destinations = a.dht.node
-	}
+	a.dht = newHashTable(id, c.DHT, o.SmallMemory, filepath.Join(c.StateDir, "records.state"), o.Log)
 	a.descriptors = make(chan []byte, 1)
 	a.onion, err = newOverlay(overlayOptions{
 		id: id, config: c, statePath: filepath.Join(c.StateDir, "onion.state"), small: o.SmallMemory, log: o.Log,
@@ -96,7 +94,7 @@ func New(o Options) (*Agent, error) {
 		Book:       book,
 		Settings:   meshSettings(c),
 
-		Destinations: destinations,
+		Destinations: destinations{a},
 		LinksChanged: func(list []identity.NodeID) {
 			if a.onion != nil {
 				a.onion.node.SetNeighbours(list)
@@ -116,6 +114,29 @@ func (a *Agent) findDescriptor(ctx context.Context, node identity.NodeID) ([]byt
 	}
 	relays := len(a.onion.node.Directory().Relays(time.Now()))
 	return a.dht.findDescriptor(ctx, node, relays >= fewRelays)
+}
+
+// destinations tells those who want to know which nodes the mesh reaches.
+type destinations struct{ a *Agent }
+
+// SetReachable implements mesh.Destinations.
+func (d destinations) SetReachable(addr netip.Addr, via string) {
+	if d.a.dht != nil {
+		d.a.dht.node.SetReachable(addr, via)
+	}
+	if d.a.onion != nil {
+		d.a.onion.node.SetReachable(addr, true)
+	}
+}
+
+// SetUnreachable implements mesh.Destinations.
+func (d destinations) SetUnreachable(addr netip.Addr) {
+	if d.a.dht != nil {
+		d.a.dht.node.SetUnreachable(addr)
+	}
+	if d.a.onion != nil {
+		d.a.onion.node.SetReachable(addr, false)
+	}
 }
 
 // fewRelays is with how many a circuit hides something.

@@ -124,6 +124,7 @@ type Node struct {
 	settings   atomic.Pointer[Settings]
 	neighbours atomic.Pointer[[]identity.NodeID]
 	renew      chan struct{} // the descriptor is to be made again
+	reached    chan reach
 	circuits   *channel.Budget
 	streams    *stream.Budget
 }
@@ -137,7 +138,7 @@ func New(cfg Config) (*Node, error) {
 		cfg.Memory = 16 << 20
 	}
 	self := cfg.Identity.NodeID()
-	n := &Node{cfg: cfg, log: cfg.Log, renew: make(chan struct{}, 1), limiter: exit.NewLimiter(),
+	n := &Node{cfg: cfg, log: cfg.Log, renew: make(chan struct{}, 1), reached: make(chan reach, 256), limiter: exit.NewLimiter(),
 		circuits: channel.NewBudget(cfg.Memory / cellMemory), streams: stream.NewBudget(cfg.Memory)}
 	n.neighbours.Store(new([]identity.NodeID))
 	n.limiter.Quota = exit.NewQuota(0)
@@ -215,6 +216,7 @@ func (n *Node) Run(ctx context.Context, channels, directory net.Listener) error 
 	group.Go(func() error { return n.visitor.Run(ctx) })
 	group.Go(func() error { return n.host.Run(ctx) })
 	group.Go(func() error { return n.describe(ctx) })
+	group.Go(func() error { return n.followReach(ctx) })
 	return group.Wait()
 }
 

@@ -564,3 +564,35 @@ func TestQuota(t *testing.T) {
 		t.Error("a restart gives back the month's bytes")
 	}
 }
+
+// When the mesh has lost a relay, circuits through it end, although nothing is sent and
+// TCP notices nothing; a route that comes back in time changes nothing.
+func TestUnreachable(t *testing.T) {
+	w := newNetwork(t)
+	a, b := w.add(relays(), nil), w.add(relays(), nil)
+	out := w.add(exits(), nil)
+	w.meet()
+	to := target(w.echo())
+	s, err := a.Client().DialPath(withTimeout(t), path.Route{Hops: []identity.NodeID{b.id.NodeID(), out.id.NodeID()}, Target: &to}, to, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := say(s, "here"); err != nil {
+		t.Fatal(err)
+	}
+	gone := b.id.NodeID().Address()
+	a.SetReachable(gone, false)
+	a.SetReachable(gone, true)
+	a.SetReachable(out.id.NodeID().Address(), false) // no channel leads there
+	select {
+	case <-s.Ended():
+		t.Fatal("the stream ended although the route came back")
+	case <-time.After(unreachableTime * 3 / 2):
+	}
+	a.SetReachable(gone, false)
+	select {
+	case <-s.Ended():
+	case <-time.After(10 * time.Second):
+		t.Error("the stream goes on although its first relay cannot be reached")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -261,6 +262,27 @@ func (m *Manager) finish(id identity.NodeID, d *dial, c *Channel, err error) {
 	m.mu.Unlock()
 	d.ch, d.err = c, err
 	close(d.done)
+}
+
+// Has reports whether there is a channel with the node of a mesh address.
+func (m *Manager) Has(addr netip.Addr) bool { return len(m.with(addr)) > 0 }
+
+// CloseTo closes the channels with the node of a mesh address: it cannot be reached.
+func (m *Manager) CloseTo(addr netip.Addr) {
+	for _, c := range m.with(addr) {
+		c.Close()
+	}
+}
+
+func (m *Manager) with(addr netip.Addr) (list []*Channel) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, cs := range m.channels {
+		if id.Address() == addr {
+			list = append(list, cs...)
+		}
+	}
+	return list
 }
 
 // Channels returns the channels there are.
