@@ -34,7 +34,6 @@ type testNode struct {
 	network *network
 	stop    context.CancelFunc
 	done    chan struct{}
-	conns   sync.Map // of others to this node, to be cut
 }
 
 func newNetwork(t testing.TB) *network {
@@ -108,14 +107,6 @@ func (w *network) listen() net.Listener {
 func (n *testNode) kill() {
 	n.stop()
 	<-n.done
-}
-
-// silence cuts a node's connections without a word.
-func (n *testNode) silence() {
-	n.conns.Range(func(c, _ any) bool {
-		c.(net.Conn).Close()
-		return true
-	})
 }
 
 // DialNode implements Underlay.

@@ -49,7 +49,7 @@ type exchange struct {
 	sendRoot    bool
 	sendBuckets bool
 	want        []identity.NodeID
-	give, gone  []identity.NodeID
+	give        []identity.NodeID
 	answer      []identity.NodeID
 	answering   bool
 	cursor      uint64 // of the journal

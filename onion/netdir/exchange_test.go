@@ -16,7 +16,6 @@ import (
 type end struct {
 	dir *Directory
 	x   *exchange
-	out [][]byte // under way to the other
 }
 
 // connect begins a session of two directories.

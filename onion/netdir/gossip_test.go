@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -320,7 +319,7 @@ func TestTwentyFiveNodes(t *testing.T) {
 	for _, s := range all {
 		after += s.dir.Counters()["directory_gossip_bytes_sent"]
 	}
-	t.Log(fmt.Sprintf("news in 25 nodes after %v, %d bytes in all", took.Round(time.Millisecond), after-before))
+	t.Logf("news in 25 nodes after %v, %d bytes in all", took.Round(time.Millisecond), after-before)
 	if once := uint64(24 * 200); after-before > 8*once {
 		t.Errorf("%d bytes for one descriptor in 25 nodes", after-before)
 	}

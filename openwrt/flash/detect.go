@@ -37,13 +37,13 @@ type Router struct {
 	Radios    []RadioFact `json:"radios,omitempty"`
 	LAN       []string    `json:"lan,omitempty"` // devices of the network lan
 
-	uid, rootfs, distribution, managerFiles string
-	identity                                string // digest of the key file
-	dns                                     []string
-	databaseK                               int64
-	armed                                   int // seconds in which another flash undoes itself; 0 for none
-	files                                   []string
-	board                                   board.Board
+	uid, rootfs, distribution string
+	identity                  string // digest of the key file
+	dns                       []string
+	databaseK                 int64
+	armed                     int // seconds in which another flash undoes itself; 0 for none
+	files                     []string
+	board                     board.Board
 }
 
 // RadioFact is a wifi-device of the configuration.

@@ -237,9 +237,8 @@ func TestNothingLeavesInClear(t *testing.T) {
 	text, err := os.ReadFile(a.ConfigPath())
 	must(t, err)
 	// Restart writes the configuration of the topology; the agent is to keep this one.
-	for _, o := range []topology.Option{{Node: "a", Name: "lan.mode", Value: "all"}, {Node: "a", Name: "lan.udp", Value: "1"}} {
-		l.Topology.Options = append(l.Topology.Options, o)
-	}
+	l.Topology.Options = append(l.Topology.Options,
+		topology.Option{Node: "a", Name: "lan.mode", Value: "all"}, topology.Option{Node: "a", Name: "lan.udp", Value: "1"})
 	restart := func() {
 		must(t, a.Restart())
 		await(t, "the agent to answer", func() bool {

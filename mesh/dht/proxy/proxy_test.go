@@ -198,11 +198,11 @@ func TestHostileRequests(t *testing.T) {
 func TestTimes(t *testing.T) {
 	r := record(1, "x")
 	synctest.Test(t, func(t *testing.T) {
-		conn, ended := served(t, &fakeTable{}) // sends nothing
+		_, ended := served(t, &fakeTable{}) // sends nothing
 		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("a silent asker: %v", err)
 		}
-		conn, ended = served(t, &fakeTable{record: r}) // does not take the reply
+		conn, ended := served(t, &fakeTable{record: r}) // does not take the reply
 		conn.Write(appendFrame(nil, request{typ: r.Type, key: r.Key()}.frame()))
 		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("an asker that does not listen: %v", err)
@@ -211,8 +211,8 @@ func TestTimes(t *testing.T) {
 		if _, err := Get(t.Context(), conn, r.Type, r.Key()); !errors.Is(err, ErrFailed) {
 			t.Errorf("a slow table: %v", err)
 		}
-		a, b := net.Pipe()
-		if _, err := Get(t.Context(), a, r.Type, r.Key()); !errors.Is(err, context.DeadlineExceeded) {
+		silent, _ := net.Pipe()
+		if _, err := Get(t.Context(), silent, r.Type, r.Key()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a silent proxy: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -222,7 +222,7 @@ func TestTimes(t *testing.T) {
 		if _, err := Get(ctx, conn, r.Type, r.Key()); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) > time.Second {
 			t.Errorf("an asker without patience: %v after %v", err, time.Since(begun))
 		}
-		a, b = net.Pipe()
+		a, b := net.Pipe()
 		defer a.Close()
 		go func() { a.Write([]byte{version}) }()
 		if err := Serve(ctx, b, &fakeTable{}); err == nil {
