@@ -41,7 +41,7 @@ var ErrNotRunning = errors.New("no agent is running")
 // Client asks an agent. It keeps no connection open.
 //
 // It writes its requests itself: http.Client can do far more than one request on a
-// Unix socket needs, and costs a router half a megabyte (decision 0002).
+// Unix socket needs, and costs a router 200 KB (decision 0002).
 type Client struct{ socket string }
 
 // NewClient returns a client of the agent on the Unix socket at path.
