@@ -314,11 +314,15 @@ func (e *lanEdge) target(name string) (cell.Target, bool) {
 }
 
 // Dial implements lan.Dialer.
-func (e *lanEdge) Dial(ctx context.Context, who client.Isolation, target cell.Target, early []byte) (*stream.Stream, error) {
+func (e *lanEdge) Dial(ctx context.Context, who client.Isolation, target cell.Target, early []byte) (lan.Stream, error) {
 	if e.onion == nil {
 		return nil, &stream.EndError{Reason: cell.EndCircuit}
 	}
-	return e.onion.node.Client().Dial(ctx, who, target, early)
+	st, err := e.onion.node.Client().Dial(ctx, who, target, early)
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
 }
 
 // Resolve implements lan.Resolver.

@@ -21,9 +21,15 @@ import (
 	"globalnet/onion/stream"
 )
 
-// Dialer begins streams; *client.Client does.
+// Dialer begins streams.
 type Dialer interface {
-	Dial(ctx context.Context, who client.Isolation, target cell.Target, early []byte) (*stream.Stream, error)
+	Dial(ctx context.Context, who client.Isolation, target cell.Target, early []byte) (Stream, error)
+}
+
+// Stream is what a Server needs of a *stream.Stream.
+type Stream interface {
+	proxy.Stream
+	net.Conn
 }
 
 // Config is what a Server is made of. Zero numbers mean defaults.
@@ -283,7 +289,7 @@ func (s *Server) serve(ctx context.Context, conn *net.TCPConn, from netip.Addr, 
 
 // dial begins a stream. For plain HTTP it awaits the target's answer, so that it can be
 // said why there is none.
-func (s *Server) dial(ctx context.Context, who client.Isolation, target cell.Target, early []byte, wait bool) (*stream.Stream, error) {
+func (s *Server) dial(ctx context.Context, who client.Isolation, target cell.Target, early []byte, wait bool) (Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTime)
 	defer cancel()
 	st, err := s.cfg.Dialer.Dial(ctx, who, target, early)

@@ -3,15 +3,21 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"globalnet/onion/cell"
-	"globalnet/onion/stream"
 )
 
 const maxPending = 8 // datagrams that wait for a flow's circuit
+
+// Packets is what a Flow needs of a *stream.Stream.
+type Packets interface {
+	net.Conn // a datagram each Write and Read
+	Err() error
+}
 
 // Flow is datagrams to and from one target: a stream, once there is one. Its zero value
 // is ready.
@@ -19,7 +25,7 @@ type Flow struct {
 	used atomic.Int64 // nanoseconds since epoch
 
 	mu      sync.Mutex
-	stream  *stream.Stream // nil while dialling and after the end
+	stream  Packets // nil while dialling and after the end
 	pending [][]byte
 	over    bool
 }
@@ -52,7 +58,7 @@ func (f *Flow) Send(data []byte) bool {
 }
 
 // Begin sends what has waited for st.
-func (f *Flow) Begin(st *stream.Stream) {
+func (f *Flow) Begin(st Packets) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stream = st
@@ -71,7 +77,7 @@ func (f *Flow) End() {
 
 // Receive reads datagrams of st into b, and tells how long each is, until the stream is
 // over or nothing has passed either way for idle. It returns why the stream ended.
-func (f *Flow) Receive(st *stream.Stream, idle time.Duration, b []byte, took func(n int)) error {
+func (f *Flow) Receive(st Packets, idle time.Duration, b []byte, took func(n int)) error {
 	for {
 		st.SetReadDeadline(f.idleAt(idle))
 		n, err := st.Read(b)
@@ -89,7 +95,7 @@ func (f *Flow) Receive(st *stream.Stream, idle time.Duration, b []byte, took fun
 
 // Await waits until the target of a stream is reached. Where it is not, the stream has
 // ended when Await returns.
-func Await(ctx context.Context, st *stream.Stream) error {
+func Await(ctx context.Context, st Stream) error {
 	select {
 	case <-st.Connected():
 	case <-ctx.Done():
