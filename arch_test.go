@@ -36,6 +36,7 @@ var layers = map[string][]string{
 	"agent/edit":        {"agent/config", "onion/service/key", "openwrt/uci", "internal/identity"},
 	"agent/files":       {},
 	"agent/control":     {"agent/config", "mesh", "internal/identity"},
+	"agent/web":         {"agent/config", "agent/control", "mesh", "internal/identity"},
 	"mesh":              {"mesh/beacon", "mesh/link", "mesh/babel", "mesh/peers", "internal/identity"},
 	"mesh/beacon":       {"internal/identity"},
 	"mesh/link":         {"mesh/link/signal", "internal/identity"},

@@ -46,6 +46,7 @@ type Agent struct {
 	dht   *hashTable // nil if switched off
 	onion *overlay   // nil if switched off
 	lan   *lanEdge
+	web   *webPage
 
 	descriptors chan []byte // of this node, for the hash table
 
@@ -78,6 +79,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a.lan = newLANEdge(id, c, a.onion, o.Log)
+	a.web = newWebPage(a, c, o.Log)
 	if a.dht != nil && a.onion != nil {
 		a.dht.askTable = a.onion.node.AskTable
 	}
@@ -222,6 +224,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		})
 	}
 	group.Go(func() error { return a.lan.run(ctx) })
+	group.Go(func() error { return a.web.run(ctx) })
 	group.Go(func() error { return a.book.run(ctx, a.node, a.peers) })
 	return group.Wait()
 }
@@ -248,6 +251,7 @@ func (a *Agent) Reload(ctx context.Context) (config.Diff, error) {
 		a.onion.apply(now)
 	}
 	a.lan.apply(now)
+	a.web.apply(now)
 	return d, nil
 }
 

@@ -62,6 +62,8 @@ type Config struct {
 
 	Services    []Service // the enabled ones
 	ServiceKeys []ServiceKey
+
+	Web Web
 }
 
 // Peer is a node that is reached over the internet.

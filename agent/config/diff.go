@@ -75,6 +75,7 @@ func WithLive(running, next Config) Config {
 	running.Proxies, running.Tunnels, running.Names, running.ExitSecrets = next.Proxies, next.Tunnels, next.Names, next.ExitSecrets
 	running.Services, running.ServiceKeys = next.Services, next.ServiceKeys
 	running.LANs = next.LANs
+	running.Web = next.Web
 	return running
 }
 
@@ -96,6 +97,7 @@ func (c *Config) File() File {
 	}
 	f.Sections = append(f.Sections, c.onionFile()...)
 	f.Sections = append(f.Sections, c.lanFile()...)
+	f.Sections = append(f.Sections, shown("web", "web", webOptions, &c.Web))
 	return f
 }
 

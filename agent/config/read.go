@@ -82,6 +82,7 @@ func (r *reader) read(f File) Config {
 
 		Onion: defaultOnion(),
 		Exit:  defaultExit(),
+		Web:   defaultWeb(),
 	}
 	r.seen = make(map[string]int)
 	r.single, r.count, r.lines = make(map[string]single), make(map[string]int), make(map[string]int)

@@ -55,7 +55,7 @@ func TestReferenceNamesEveryOption(t *testing.T) {
 	}{
 		{"globalnet", names(mainOptions)}, {"peer", peerOptions}, {"onion", names(onionOptions)}, {"exit", names(exitOptions)},
 		{"proxy", names(proxyOptions)}, {"tunnel", names(tunnelOptions)}, {"name", names(nameOptions)}, {"exit_secret", names(exitSecretOptions)},
-		{"hidden_service", names(hiddenServiceOptions)}, {"service_key", names(serviceKeyOptions)}, {"service", names(serviceOptions)}, {"lan", names(lanOptions)}, {"radio", names(radioOptions)},
+		{"hidden_service", names(hiddenServiceOptions)}, {"service_key", names(serviceKeyOptions)}, {"service", names(serviceOptions)}, {"lan", names(lanOptions)}, {"radio", names(radioOptions)}, {"web", names(webOptions)},
 	} {
 		for _, name := range want.options {
 			if !slices.Contains(got[want.section], name) {
@@ -81,6 +81,7 @@ func TestReferenceSaysWhatIsLive(t *testing.T) {
 	saysLive(t, text, "globalnet", mainOptions)
 	saysLive(t, text, "onion", onionOptions)
 	saysLive(t, text, "exit", exitOptions)
+	saysLive(t, text, "web", webOptions)
 }
 
 func saysLive[T any](t *testing.T, text, section string, table []option[T]) {

@@ -18,7 +18,7 @@ const (
 )
 
 // sectionTypes are the types that readSection and read know.
-var sectionTypes = []string{"globalnet", "peer", "onion", "exit", "proxy", "tunnel", "name", "exit_secret", "hidden_service", "service_key", "service", "lan", "radio"}
+var sectionTypes = []string{"globalnet", "peer", "onion", "exit", "proxy", "tunnel", "name", "exit_secret", "hidden_service", "service_key", "service", "lan", "radio", "web"}
 
 // readSection reads a section of the onion or of the service; false if it is none.
 func (r *reader) readSection(c *Config, s Section) bool {
@@ -70,6 +70,8 @@ func (r *reader) readSection(c *Config, s Section) bool {
 		r.readLAN(c, s)
 	case "radio":
 		r.readRadio(s)
+	case "web":
+		readSingle(r, s, webOptions, &c.Web)
 	default:
 		return false
 	}
@@ -263,4 +265,5 @@ func (d *Diff) compareOnion(from, to *Config) {
 		d.Live = append(d.Live, "exit_secret")
 	}
 	d.compareHidden(from, to)
+	compareOptions(d, "web", webOptions, &from.Web, &to.Web)
 }
