@@ -223,8 +223,12 @@ func Handler(agent Agent) http.Handler {
 	mux.HandleFunc("/", a.unknown)
 	timed := http.TimeoutHandler(limitBody(mux), requestTime, `{"code":"timeout","error":"the agent did not answer in time","hint":"is the machine overloaded?"}`)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == tunnelPath && r.Method == http.MethodPost {
+		switch {
+		case r.URL.Path == tunnelPath && r.Method == http.MethodPost:
 			a.tunnel(w, r)
+			return
+		case r.URL.Path == eventsPath && r.Method == http.MethodGet:
+			a.events(w, r)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -232,8 +236,11 @@ func Handler(agent Agent) http.Handler {
 	})
 }
 
-// tunnelPath is the one request that lasts.
-const tunnelPath = "/v1/tunnel"
+// The requests that last.
+const (
+	tunnelPath = "/v1/tunnel"
+	eventsPath = "/v1/events"
+)
 
 // resources are what the API has.
 var resources = []struct {
@@ -261,6 +268,8 @@ var resources = []struct {
 	{http.MethodPost, "/v1/services/remove", func(a api) http.HandlerFunc { return a.services(removeService) }},
 	{http.MethodGet, "/v1/lan", func(a api) http.HandlerFunc { return a.lan(lanStatus) }},
 	{http.MethodPost, "/v1/lan/off", func(a api) http.HandlerFunc { return a.lan(lanOff) }},
+	{http.MethodGet, metricsPath, func(a api) http.HandlerFunc { return a.metrics }},
+	{http.MethodGet, eventsPath, func(a api) http.HandlerFunc { return a.events }},
 	{http.MethodPost, tunnelPath, func(a api) http.HandlerFunc { return a.tunnel }},
 }
 
