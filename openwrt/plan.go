@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"globalnet/mesh/kernel"
+	"globalnet/mesh/kernel/air"
 	"globalnet/openwrt/uci"
 )
 
@@ -224,7 +224,7 @@ func wifi(o OnAir, g given) section {
 	if o.Mode == "mesh" {
 		options = append(options, "mesh_id", g.meshID, "mesh_fwding", "0", "mesh_nolearn", "1", "mcast_rate", "12000")
 	} else {
-		options = append(options, "ssid", g.meshID, "bssid", kernel.CellBSSID.String(), "mcast_rate", "6000")
+		options = append(options, "ssid", g.meshID, "bssid", air.CellBSSID.String(), "mcast_rate", "6000")
 	}
 	return section{"wifi-iface", o.Section, options, nil}
 }

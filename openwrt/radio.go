@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"globalnet/board"
-	"globalnet/mesh/kernel"
+	"globalnet/mesh/kernel/air"
 )
 
 // Radio is a radio as /etc/config/wireless has it.
@@ -127,17 +127,17 @@ type Conflict struct {
 
 func (c *Conflict) Error() string { return c.Radio + ": " + c.Text }
 
-// air is how a radio will be.
-type air struct {
+// tuning is how a radio will be.
+type tuning struct {
 	mode    string
 	channel int
 	notes   []string
 }
 
 // decide judges a wish against what the radio does already.
-func decide(r Radio, g given) (a air, err error) {
-	conflict := func(format string, args ...any) (air, error) {
-		return air{}, &Conflict{r.Name, fmt.Sprintf(format, args...)}
+func decide(r Radio, g given) (a tuning, err error) {
+	conflict := func(format string, args ...any) (tuning, error) {
+		return tuning{}, &Conflict{r.Name, fmt.Sprintf(format, args...)}
 	}
 	note := func(format string, args ...any) { a.notes = append(a.notes, r.Name+": "+fmt.Sprintf(format, args...)) }
 	if r.Band == "6g" {
@@ -192,7 +192,7 @@ func decide(r Radio, g given) (a air, err error) {
 	case beside >= 0 && fixed != g.channel:
 		note("%s moves to channel %d with the mesh", others[beside], g.channel)
 	}
-	if kernel.Frequency(r.Band, a.channel) == 0 {
+	if air.Frequency(r.Band, a.channel) == 0 {
 		return conflict("band %s has no channel %d", r.Band, a.channel)
 	}
 	if r.Band == "5g" && a.channel >= 52 && a.channel <= 144 {

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strconv"
 
-	"globalnet/mesh/kernel"
+	"globalnet/mesh/kernel/air"
 )
 
 // service is the section of our configuration that says what may be managed.
@@ -41,7 +41,7 @@ func (fs files) wish() wish {
 			mode, _ := ours.Get(s.Ref, "mode")
 			w.names = w.names || mode != "off" && flag(service, "manage_dns", true)
 		case s.Type == "radio" && s.Name != "" && flag(s.Ref, "enabled", true) && flag(service, "manage_wireless", false):
-			g := given{name: s.Name, mode: "auto", meshID: kernel.DefaultMeshID}
+			g := given{name: s.Name, mode: "auto", meshID: air.MeshID}
 			if v, ok := ours.Get(s.Ref, "mode"); ok {
 				g.mode = v
 			}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"globalnet/mesh/kernel"
+	"globalnet/mesh/kernel/air"
 	"globalnet/openwrt"
 )
 
@@ -41,7 +42,7 @@ func (f *radioFlags) define(fs *flag.FlagSet, c command) {
 	}
 	if c.has("frequency") {
 		fs.IntVar(&f.frequency, "frequency", 2412, "in `MHZ`, the same on all nodes in reach")
-		fs.StringVar(&f.id, "id", kernel.DefaultMeshID, "`NAME` of the mesh or cell on the air")
+		fs.StringVar(&f.id, "id", air.MeshID, "`NAME` of the mesh or cell on the air")
 	}
 	if c.has("uci") {
 		fs.BoolVar(&f.uci, "uci", false, "remove also what `globalnet setup` and the installation wrote into OpenWrt's configuration")

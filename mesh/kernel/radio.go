@@ -11,6 +11,8 @@ import (
 	nl "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"globalnet/mesh/kernel/air"
 )
 
 // RadioMode is how radios of a mesh talk.
@@ -22,43 +24,18 @@ const (
 	RadioAdHoc RadioMode = "adhoc" // IBSS
 )
 
-// DefaultMeshID is what all radios of the network agree on: those set up by UCI and
-// those by nl80211 meet.
-const DefaultMeshID = "globalnet"
-
-// CellBSSID is the address of the ad-hoc cell. It is fixed, since a radio that may
-// choose one looks around for seconds first, and two that did not hear each other
-// choose two.
-var CellBSSID = net.HardwareAddr{0x02, 0x67, 0x6e, 0x65, 0x74, 0x01}
-
 // Radio is how an interface is to be on the air.
 type Radio struct {
 	Ifname    string
 	Mode      RadioMode
 	Frequency int              // MHz
-	ID        string           // of the mesh or the cell; empty: DefaultMeshID
-	BSSID     net.HardwareAddr // of the cell; nil: CellBSSID
-}
-
-// Frequency returns the middle of a channel in MHz; 0 if the band, "2g", "5g" or
-// "6g", has none of that number.
-func Frequency(band string, channel int) int {
-	switch {
-	case band == "2g" && channel == 14:
-		return 2484
-	case band == "2g" && channel >= 1 && channel <= 13:
-		return 2407 + 5*channel
-	case band == "5g" && channel >= 32 && channel <= 177:
-		return 5000 + 5*channel
-	case band == "6g" && channel >= 1 && channel <= 233:
-		return 5950 + 5*channel
-	}
-	return 0
+	ID        string           // of the mesh or the cell; empty: air.MeshID
+	BSSID     net.HardwareAddr // of the cell; nil: air.CellBSSID
 }
 
 func (r Radio) id() string {
 	if r.ID == "" {
-		return DefaultMeshID
+		return air.MeshID
 	}
 	return r.ID
 }
@@ -125,7 +102,7 @@ func (r Radio) join(ctx context.Context) error {
 func (w *wireless) joinCell(r Radio) error {
 	bssid := r.BSSID
 	if bssid == nil {
-		bssid = CellBSSID
+		bssid = air.CellBSSID
 	}
 	err := w.do(unix.NL80211_CMD_JOIN_IBSS, change, func(ae *nl.AttributeEncoder) {
 		ae.Bytes(unix.NL80211_ATTR_SSID, []byte(r.id()))
