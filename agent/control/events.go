@@ -71,7 +71,7 @@ func takeServices(_ context.Context, agent Agent) (any, bool) {
 	if s == nil {
 		return nil, false
 	}
-	return orEmpty(s.Services()), true
+	return servicesOf(s), true
 }
 
 func markServices(v any) any {
@@ -87,7 +87,7 @@ func takeLAN(_ context.Context, agent Agent) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	return with.LAN().Status(), true
+	return lanOf(with.LAN()), true
 }
 
 func markLAN(v any) any {

@@ -64,8 +64,15 @@ func (a api) lan(ask func(l LAN) (any, error)) http.HandlerFunc {
 	}
 }
 
-func lanStatus(l LAN) (any, error) { return l.Status(), nil }
-func lanOff(l LAN) (any, error)    { return struct{}{}, l.Off() }
+func lanStatus(l LAN) (any, error) { return lanOf(l), nil }
+
+func lanOf(l LAN) LANStatus {
+	s := l.Status()
+	s.Networks, s.Clients = orEmpty(s.Networks), orEmpty(s.Clients)
+	return s
+}
+
+func lanOff(l LAN) (any, error) { return struct{}{}, l.Off() }
 
 // LAN asks for the state of the LAN edge.
 func (c *Client) LAN(ctx context.Context) (LANStatus, error) {

@@ -149,9 +149,21 @@ func failWith(w http.ResponseWriter, err error) {
 	}
 }
 
-func onionStatus(o Onion, _ *http.Request) (any, error) { return o.Status(), nil }
-func relays(o Onion, _ *http.Request) (any, error)      { return orEmpty(o.Relays()), nil }
-func circuits(o Onion, _ *http.Request) (any, error)    { return orEmpty(o.Circuits()), nil }
+func onionStatus(o Onion, _ *http.Request) (any, error) {
+	s := o.Status()
+	s.Relaxed, s.Guards, s.Doors = orEmpty(s.Relaxed), orEmpty(s.Guards), orEmpty(s.Doors)
+	return s, nil
+}
+
+func relays(o Onion, _ *http.Request) (any, error) { return orEmpty(o.Relays()), nil }
+
+func circuits(o Onion, _ *http.Request) (any, error) {
+	list := orEmpty(o.Circuits())
+	for i := range list {
+		list[i].Path = orEmpty(list[i].Path)
+	}
+	return list, nil
+}
 
 func closeCircuit(o Onion, r *http.Request) (any, error) {
 	var req CloseRequest

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"globalnet/internal/identity"
@@ -74,7 +75,15 @@ func (a api) services(ask func(s Services, r *http.Request) (any, error)) http.H
 	}
 }
 
-func listServices(s Services, _ *http.Request) (any, error) { return orEmpty(s.Services()), nil }
+func listServices(s Services, _ *http.Request) (any, error) { return servicesOf(s), nil }
+
+func servicesOf(s Services) []Service {
+	list := slices.Clone(orEmpty(s.Services()))
+	for i := range list {
+		list[i].Ports, list[i].Points = orEmpty(list[i].Ports), orEmpty(list[i].Points)
+	}
+	return list
+}
 
 func addService(s Services, r *http.Request) (any, error) {
 	var req ServiceRequest
