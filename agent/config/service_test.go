@@ -11,8 +11,10 @@ func TestServiceSection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := Compare(Default(), parse(t, string(text))); !d.Empty() {
-		t.Errorf("what the package ships differs from the defaults: %v", d)
+	shipped, want := parse(t, string(text)), Default()
+	want.LANs = []LAN{{Name: "lan", Interfaces: []string{"br-lan"}, Mode: LANNames}}
+	if d := Compare(want, shipped); !d.Empty() {
+		t.Errorf("what the package ships differs from the defaults and a LAN: %v", d)
 	}
 	for option, want := range map[string]string{
 		"enabled maybe": "want 1 or 0", "memlimit 64MiB": "want a number", "gc -1": "want a number", "maxprocs 2000": "to 1024",

@@ -66,7 +66,6 @@ func TestRemovalByTheProgram(t *testing.T) {
 		before := configuration()
 		r.install(withProgram("1.0-r1"))
 		r.write("etc/globalnet/identity.key", "the key", 0o600)
-		r.mustRun("uci set globalnet.lan=lan; uci add_list globalnet.lan.interface=br-lan")
 		out := r.mustRun("globalnet radio setup radio0")
 		if !strings.Contains(out, "radio0: mesh on channel 1, interface gnmesh0") {
 			t.Errorf("set up:\n%s", out)

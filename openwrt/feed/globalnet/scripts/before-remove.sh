@@ -13,6 +13,23 @@ if [ -z "$IPKG_INSTROOT" ] && [ "$PKG_UPGRADE" != 1 ]; then
 		uci commit firewall
 		/etc/init.d/firewall reload
 	fi
+	# A program that could not run left this too: dnsmasq would ask nobody.
+	names=
+	i=0
+	while uci -q get "dhcp.@dnsmasq[$i]" >/dev/null; do
+		case " $(uci -q get "dhcp.@dnsmasq[$i].server") " in
+		*" /gnet.alt/127.0.0.1#18320 "*)
+			uci -q del_list "dhcp.@dnsmasq[$i].server=/gnet.alt/127.0.0.1#18320"
+			uci -q del_list "dhcp.@dnsmasq[$i].rebind_domain=gnet.alt"
+			names=1
+			;;
+		esac
+		i=$((i + 1))
+	done
+	if [ -n "$names" ]; then
+		uci commit dhcp
+		/etc/init.d/dnsmasq reload
+	fi
 	rm -rf /var/run/globalnet
 	if [ -e /etc/globalnet/identity.key ]; then
 		echo "The node's key stays in /etc/globalnet for a later installation; remove the folder to forget it."

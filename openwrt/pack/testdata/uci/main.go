@@ -1,5 +1,5 @@
 // Command uci stands in for OpenWrt's in tests of shell scripts: get, set,
-// add_list, delete, show, commit and batch on the files below /etc/config. It saves
+// add_list, del_list, delete, show, commit and batch on the files below /etc/config. It saves
 // at once, so commit has nothing to do.
 package main
 
@@ -79,6 +79,8 @@ func edit(f *uci.Stored, command string, at []string, value string, assigned boo
 		return f.Set(at[0], at[1], value)
 	case command == "add_list" && assigned && len(at) == 2:
 		return f.AddList(at[0], at[1], value)
+	case command == "del_list" && assigned && len(at) == 2:
+		f.RemoveList(at[0], at[1], value)
 	case command == "delete" && len(at) == 1:
 		f.DeleteSection(at[0])
 	default:
