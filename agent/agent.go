@@ -19,6 +19,7 @@ import (
 
 	"globalnet/agent/config"
 	"globalnet/agent/control"
+	"globalnet/agent/servicetable"
 	"globalnet/internal/identity"
 	"globalnet/mesh"
 	"globalnet/mesh/dht"
@@ -73,7 +74,7 @@ func New(o Options) (*Agent, error) {
 	a.descriptors = make(chan []byte, 1)
 	a.onion, err = newOverlay(overlayOptions{
 		id: id, config: c, statePath: filepath.Join(c.StateDir, "onion.state"), small: o.SmallMemory, log: o.Log,
-		publish: a.publishDescriptor, find: a.findDescriptor, table: newServiceTable(a.dht, o.Log),
+		publish: a.publishDescriptor, find: a.findDescriptor, table: servicetable.New(a.dht.asked(), o.Log),
 	})
 	if err != nil {
 		return nil, err

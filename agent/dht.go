@@ -13,6 +13,7 @@ import (
 	"globalnet/agent/config"
 	"globalnet/internal/identity"
 	"globalnet/mesh/dht"
+	"globalnet/mesh/dht/proxy"
 )
 
 // hashTable runs our node of the hash table, and keeps published there what this
@@ -101,6 +102,14 @@ func (h *hashTable) run(ctx context.Context, ready <-chan struct{}) error {
 	defer tender.Wait()
 	defer stop()
 	return h.node.Run(ctx, conn)
+}
+
+// asked is what is asked on behalf of others; nil: we have no table.
+func (h *hashTable) asked() proxy.Table {
+	if h == nil {
+		return nil
+	}
+	return h.node
 }
 
 func (h *hashTable) listenUDP() (dht.PacketConn, func() error, error) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"globalnet/agent/config"
+	"globalnet/agent/servicetable"
 	"globalnet/internal/identity"
 	"globalnet/onion"
 	"globalnet/onion/client"
@@ -40,7 +41,7 @@ type overlayOptions struct {
 	log       *slog.Logger
 	publish   func(descriptor []byte)
 	find      func(ctx context.Context, node identity.NodeID) (descriptor []byte, err error)
-	table     *serviceTable
+	table     *servicetable.Table
 }
 
 const (
@@ -60,7 +61,7 @@ func newOverlay(options overlayOptions) (*overlay, error) {
 	}
 	o := &overlay{overlayOptions: options, file: stateFile{path: options.statePath, what: "guards and relays", log: options.log}}
 	cfg := onion.Config{Identity: o.id, Underlay: o, Settings: o.settings(c), Log: o.log, Publish: o.publish,
-		Find: o.find, FindAge: descriptorAge, Table: o.table.serve, ServiceTable: o.table, Names: o.lookup}
+		Find: o.find, FindAge: descriptorAge, Table: o.table.Serve, ServiceTable: o.table, Names: o.lookup}
 	if o.small {
 		cfg.Memory = smallMemory
 	}

@@ -1,4 +1,4 @@
-package agent
+package servicetable
 
 import (
 	"bytes"
@@ -49,14 +49,14 @@ func TestServiceTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := &serviceTable{table: memoryTable{}, log: slog.New(slog.DiscardHandler)}
+	table := New(memoryTable{}, slog.New(slog.DiscardHandler))
 	ask := func(f func(conn net.Conn) error) error {
 		near, far := net.Pipe()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			defer far.Close()
-			table.serve(t.Context(), far)
+			table.Serve(t.Context(), far)
 		}()
 		err := f(near)
 		near.Close()
