@@ -57,7 +57,7 @@ var layers = map[string][]string{
 	"internal/identity": {"internal/blind"},
 	"internal":          {"internal/..."},
 	"lab":               {"lab/...", "agent/...", "mesh/...", "internal/..."},
-	"lab/onionlab":      {"lab/netns", "onion/...", "internal/identity"},
+	"lab/onionlab":      {"lab/netns", "agent/servicetable", "mesh/dht", "onion/...", "internal/identity"},
 }
 
 // forbidden must not be linked into the router binary; docs/decisions tells why.
