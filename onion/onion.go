@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"globalnet/internal/clock"
 	"globalnet/internal/identity"
 	"globalnet/onion/channel"
 	"globalnet/onion/client"
@@ -78,6 +79,10 @@ type Config struct {
 	// ServiceTable asks such a Table of another node, for the descriptors of services.
 	// nil: services can neither be offered nor reached.
 	ServiceTable service.Table
+	// Clock reads this machine's clocks; nil: the system does.
+	Clock func() clock.Reading
+	// TimeChanged is called when mesh time has jumped; it must not block, and may be nil.
+	TimeChanged func()
 	// Names returns the node or service that the owner calls so; it may be nil.
 	Names func(name string) (identity.NodeID, bool)
 }
@@ -115,6 +120,7 @@ type Node struct {
 	client    *client.Client
 	visitor   *visit.Visitor
 	host      *host.Host
+	clock     *clock.Keeper
 
 	onionKey  ntor.PrivateKey // of describe, after New
 	sequence  uint64          // of the descriptor; of describe
@@ -159,12 +165,13 @@ func New(cfg Config) (*Node, error) {
 	n.relay = relay.New(relay.Config{Identity: cfg.Identity, OnionKey: n.onionKey, Dialer: n.manager, Exit: n.exit,
 		Budget: n.streams, Table: cfg.Table, Log: cfg.Log})
 	accept.relay = n.relay
-	n.gossip, err = netdir.NewGossip(netdir.GossipConfig{Identity: cfg.Identity, Directory: n.directory,
+	n.clock = clock.NewKeeper(cfg.Clock, n.timeChanged)
+	n.gossip, err = netdir.NewGossip(netdir.GossipConfig{Identity: cfg.Identity, Directory: n.directory, Clock: n.clock,
 		Underlay: ported{cfg.Underlay, DirectoryPort}, Log: cfg.Log, OnVouches: n.redescribe})
 	if err != nil {
 		return nil, err
 	}
-	n.visitor = visit.New(visit.Config{Names: cfg.Names, Log: cfg.Log})
+	n.visitor = visit.New(visit.Config{Names: cfg.Names, Now: n.clock.Now, Log: cfg.Log})
 	n.client = client.New(client.Config{Channels: n.manager, Chooser: n.chooser, Directory: &addressed{Directory: n.directory},
 		Services: n.visitor, Zone: Zone, Self: self, Find: n.find, Log: cfg.Log, Settings: s.Client,
 		Secret: func(node identity.NodeID) []byte {
@@ -201,6 +208,18 @@ func (p ported) DialNode(ctx context.Context, node identity.NodeID) (net.Conn, e
 
 // Client returns the node's own use of the onion.
 func (n *Node) Client() *client.Client { return n.client }
+
+// Clock returns mesh time.
+func (n *Node) Clock() *clock.Keeper { return n.clock }
+
+// timeChanged has those hear of it who go by mesh time.
+func (n *Node) timeChanged() {
+	n.gossip.TimeChanged()
+	n.host.Look()
+	if n.cfg.TimeChanged != nil {
+		n.cfg.TimeChanged()
+	}
+}
 
 // Directory returns what is known of relays.
 func (n *Node) Directory() *netdir.Directory { return n.directory }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"globalnet/internal/clock"
 	"globalnet/internal/identity"
 )
 
@@ -20,6 +21,11 @@ const (
 
 	digestBurst, digestRate = 6, 1.0 / 20 // Root and Buckets each
 	brokenRate              = 1.0 / 30
+
+	// Mesh time is said when it jumps, and again and again, but not as often as it may be.
+	timeInterval        = 5 * time.Minute
+	timeBurst, timeRate = 8, 1.0 / 10
+	sayBurst, sayRate   = 6, 1.0 / 20
 )
 
 var (
@@ -40,8 +46,9 @@ type exchange struct {
 	peer    identity.NodeID
 	book    *book
 	quota   *quota
-	vouched func(Vouch) // called when the neighbour vouches for this node
-	synced  func()      // called once, when all that the neighbour had is here
+	vouched func(Vouch)   // called when the neighbour vouches for this node
+	synced  func()        // called once, when all that the neighbour had is here
+	clock   *clock.Keeper // nil: mesh time is not spoken of
 
 	mu sync.Mutex
 	// To be sent.
@@ -62,7 +69,11 @@ type exchange struct {
 	settled bool      // the neighbour's digest was ours, or its answer is complete
 	done    bool      // synced was called
 
-	roots, questions, broken tokens
+	// Mesh time, as it was said last.
+	said   clock.Said
+	saidAt time.Time
+
+	roots, questions, broken, times, sayings tokens
 }
 
 // promise is an offer of the neighbour that it was asked to keep.
@@ -94,6 +105,8 @@ func (x *exchange) handle(now time.Time, kind byte, body []byte) error {
 		return x.handleDescriptor(now, body)
 	case kindVouch:
 		return x.handleVouch(body)
+	case kindTime:
+		return x.handleTime(now, body)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -221,6 +234,39 @@ func (x *exchange) handleVouch(body []byte) error {
 	return nil
 }
 
+func (x *exchange) handleTime(now time.Time, body []byte) error {
+	said, err := parseTime(body)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	ok := x.times.take(now, timeRate, timeBurst, 1)
+	x.mu.Unlock()
+	if !ok {
+		return errTooMuch
+	}
+	if x.clock != nil {
+		x.clock.Hear(x.peer, said)
+	}
+	return nil
+}
+
+// timeToSay returns mesh time if the neighbour ought to hear of it.
+func (x *exchange) timeToSay(now time.Time) (clock.Said, bool) {
+	if x.clock == nil {
+		return clock.Said{}, false
+	}
+	s, since := x.clock.Say(), now.Sub(x.saidAt)
+	if !x.saidAt.IsZero() && since < timeInterval && !x.said.Differs(s, since) || !s.Valid() {
+		return s, false
+	}
+	if !x.sayings.take(now, sayRate, sayBurst, 1) {
+		return s, false
+	}
+	x.said, x.saidAt = s, now
+	return s, true
+}
+
 func (x *exchange) answered(node identity.NodeID) {
 	if _, ok := x.asked[node]; ok {
 		delete(x.asked, node)
@@ -266,6 +312,9 @@ func (x *exchange) next(now time.Time, dst []byte) ([]byte, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.ask(now)
+	if s, due := x.timeToSay(now); due {
+		return frame(dst, kindTime, appendTime(nil, s)), true
+	}
 	switch {
 	case x.vouch != nil:
 		dst = frame(dst, kindVouch, x.vouch.Signature[:])

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"globalnet/internal/clock"
 	"globalnet/internal/gate"
 	"globalnet/internal/identity"
 )
@@ -42,7 +43,8 @@ type GossipConfig struct {
 	Identity  *identity.Identity
 	Directory *Directory
 	Underlay  Underlay
-	Log       *slog.Logger // may be nil
+	Clock     *clock.Keeper // of mesh time; nil: it is not spoken of
+	Log       *slog.Logger  // may be nil
 	// OnVouches is called when Vouches changed, if it is not nil.
 	OnVouches func()
 }
@@ -134,6 +136,7 @@ func (g *Gossip) vouched(n *neighbour, v Vouch) {
 func (g *Gossip) SetNeighbours(ids []identity.NodeID) {
 	g.mu.Lock()
 	lost := false
+	var gone []identity.NodeID
 	for id, n := range g.neighbours {
 		if !slices.Contains(ids, id) {
 			lost = lost || n.vouch != nil
@@ -141,6 +144,7 @@ func (g *Gossip) SetNeighbours(ids []identity.NodeID) {
 				n.cancel()
 			}
 			delete(g.neighbours, id)
+			gone = append(gone, id)
 		}
 	}
 	for _, id := range ids {
@@ -153,10 +157,16 @@ func (g *Gossip) SetNeighbours(ids []identity.NodeID) {
 	close(g.moved)
 	g.moved = make(chan struct{})
 	g.mu.Unlock()
+	if g.cfg.Clock != nil {
+		g.cfg.Clock.Forget(gone...)
+	}
 	if lost && g.cfg.OnVouches != nil {
 		g.cfg.OnVouches()
 	}
 }
+
+// TimeChanged has the neighbours told of mesh time at once.
+func (g *Gossip) TimeChanged() { g.wake(false) }
 
 // quotaOf returns the quota of a node, which outlives its links. Called with mu held.
 func (g *Gossip) quotaOf(id identity.NodeID) *quota {
@@ -248,6 +258,9 @@ func (g *Gossip) watch(ctx context.Context) {
 			return
 		case <-changed:
 		case <-tick.C:
+			if g.cfg.Clock != nil {
+				g.cfg.Clock.Tick()
+			}
 			g.wake(true)
 		}
 	}

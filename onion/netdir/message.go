@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"globalnet/internal/clock"
 	"globalnet/internal/identity"
 )
 
@@ -17,6 +18,7 @@ const (
 	kindDescriptor = 5 // age, descriptor
 	kindGone       = 6 // NodeID: wanted, but not there any more
 	kindVouch      = 7 // signature: I have a link with you
+	kindTime       = 8 // level, seconds: mesh time
 
 	messageHeader = 3
 	maxMessage    = 8192
@@ -24,6 +26,7 @@ const (
 	maxLines      = 128
 	maxWant       = 64
 	maxBody       = 1 + maxLines*lineSize
+	timeSize      = 1 + 8
 
 	haveLast = 1 // flag of Have: the answer to Buckets is complete
 )
@@ -115,4 +118,20 @@ func appendAge(dst []byte, age time.Duration) []byte {
 
 func parseAge(b []byte) time.Duration {
 	return time.Duration(binary.BigEndian.Uint32(b)) * time.Second
+}
+
+// appendTime appends level (1) ‖ seconds since 1970 (8).
+func appendTime(dst []byte, s clock.Said) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, byte(s.Level)), uint64(max(s.Time.Unix(), 0)))
+}
+
+func parseTime(b []byte) (clock.Said, error) {
+	if len(b) != timeSize || b[1] != 0 { // no year that can be said has so many seconds
+		return clock.Said{}, errMessage
+	}
+	s := clock.Said{Level: clock.Level(b[0]), Time: time.Unix(int64(binary.BigEndian.Uint64(b[1:])), 0)}
+	if !s.Valid() {
+		return clock.Said{}, errMessage
+	}
+	return s, nil
 }

@@ -52,7 +52,7 @@ func (g *Gossip) converse(n *neighbour, conn net.Conn) {
 	defer cancel()
 	x := newExchange(time.Now(), g.cfg.Directory, n.id, g.book, n.quota)
 	vouch := SignVouch(g.cfg.Identity, n.id)
-	x.vouch = &vouch
+	x.vouch, x.clock = &vouch, g.cfg.Clock
 	x.vouched = func(v Vouch) { g.vouched(n, v) }
 	x.synced = func() { g.syncOnce.Do(func() { close(g.synced) }) }
 	s := &session{x: x, dir: g.cfg.Directory, conn: conn, cancel: cancel, ended: make(chan struct{}),

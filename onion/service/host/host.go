@@ -137,6 +137,19 @@ func (h *Host) Set(list []service.Config) {
 	}
 }
 
+// Look has the services look at the time: mesh time may have jumped, and other periods
+// have begun.
+func (h *Host) Look() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range h.offers {
+		select {
+		case o.look <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // same reports whether two services differ in name and ports alone.
 func same(a, b service.Config) bool {
 	return a.Points == b.Points && a.Restricted == b.Restricted && a.SingleHop == b.SingleHop && a.Work == b.Work &&

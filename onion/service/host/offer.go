@@ -37,6 +37,7 @@ type offer struct {
 
 	arrived chan arrival
 	events  chan func() // for run
+	look    chan struct{}
 
 	// Of run.
 	points    []*point
@@ -66,6 +67,7 @@ type arrival struct {
 
 func newOffer(h *Host, c service.Config) *offer {
 	o := &offer{h: h, config: c, ended: make(chan struct{}), arrived: make(chan arrival, maxArrived), events: make(chan func(), 16),
+		look:  make(chan struct{}, 1),
 		avoid: make(map[identity.NodeID]time.Time), clients: make(map[*caller]struct{})}
 	o.setPorts(c)
 	o.config.Ports = nil
@@ -153,6 +155,7 @@ func (o *offer) run(ctx context.Context) {
 			o.judge(a)
 		case f := <-o.events:
 			f()
+		case <-o.look:
 		case <-timer.C:
 		}
 	}
@@ -178,7 +181,7 @@ func (o *offer) tend(ctx context.Context) time.Duration {
 		for _, p := range o.points {
 			o.setDoors(p)
 		}
-		o.publisher.dirty = true
+		o.publisher.dirty, o.publisher.seen = true, 0
 	}
 	if o.config.Work {
 		turned := o.seeds.Turn(now)

@@ -28,7 +28,8 @@ type publisher struct {
 	known    bool // slot was chosen
 	slot     uint8
 	slots    uint8
-	revision uint64
+	revision uint64 // of the last publication
+	seen     uint64 // the highest that was read at our place, in this period
 
 	dirty     bool // what is published is not what is
 	busy      bool
@@ -76,7 +77,7 @@ func (p *publisher) tend(ctx context.Context, o *offer) time.Duration {
 // publish stores descriptors for this period and the next.
 func (p *publisher) publish(ctx context.Context, o *offer) {
 	now := o.h.cfg.Now()
-	p.revision = max(p.revision+1, uint64(max(now.Unix(), 0)))
+	p.revision = p.nextRevision(now)
 	d := &desc.Descriptor{Revision: p.revision, Instance: p.instance, Slots: p.slots, SingleHop: o.config.SingleHop}
 	if o.config.Work {
 		d.Work = o.seeds.Params(o.effort)
@@ -93,6 +94,17 @@ func (p *publisher) publish(ctx context.Context, o *offer) {
 	}) {
 		p.busy = false
 	}
+}
+
+// nextRevision returns one above all that count. Ours of a time when mesh time was far
+// ahead does not: those who know the time take none of the future.
+func (p *publisher) nextRevision(now time.Time) uint64 {
+	at := uint64(max(now.Unix(), 0))
+	next := max(at, p.seen+1)
+	if p.revision < at+uint64(key.Length/2/time.Second) {
+		next = max(next, p.revision+1)
+	}
+	return next
 }
 
 // store puts a descriptor into its places.
@@ -187,7 +199,7 @@ func (p *publisher) saw(found map[uint8]*desc.Opened) {
 		p.slot, p.known = slot, true
 	}
 	if at := found[p.slot]; at != nil {
-		p.revision = max(p.revision, at.Revision)
+		p.seen = max(p.seen, at.Revision)
 	}
 	p.slots = desc.SlotsInUse(p.slot, found)
 	if p.slot != before || p.slots != beforeSlots {
