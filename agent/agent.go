@@ -83,6 +83,7 @@ func New(o Options) (*Agent, error) {
 	a.web = newWebPage(a, c, o.Log)
 	if a.dht != nil && a.onion != nil {
 		a.dht.askTable = a.onion.node.AskTable
+		a.dht.meshTime = a.onion.node.Clock().Now
 	}
 	a.node, err = mesh.New(mesh.Config{
 		Identity:   id,
@@ -268,6 +269,7 @@ func (a *Agent) Status(ctx context.Context) (mesh.Status, error) {
 	s, err := a.node.Status(ctx)
 	if err == nil && a.onion != nil {
 		maps.Copy(s.Counters, a.onion.node.Counters())
+		s.Clock = a.onion.clock(time.Now())
 	}
 	if err != nil || a.dht == nil {
 		return s, err

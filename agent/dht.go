@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"globalnet/agent/config"
+	"globalnet/internal/clock"
 	"globalnet/internal/identity"
 	"globalnet/mesh/dht"
 	"globalnet/mesh/dht/proxy"
@@ -29,6 +30,9 @@ type hashTable struct {
 
 	// askTable asks the table through circuits; nil: there is no onion.
 	askTable func(ctx context.Context, f func(ctx context.Context, conn net.Conn) (done bool, err error)) error
+
+	// meshTime is what our clock is judged by; nil: by what can be.
+	meshTime func() time.Time
 
 	shelf  *shelf
 	listen func() (dht.PacketConn, func() error, error) // and what closes it
@@ -59,7 +63,7 @@ func newHashTable(id *identity.Identity, mode config.DHT, small bool, path strin
 		Rand:         rand.New(rand.NewChaCha8(seed)),
 		Client:       mode == config.DHTClient,
 		Membership:   true,
-		ClockTrusted: plausible(time.Now()),
+		ClockTrusted: clock.Plausible(time.Now()),
 		Small:        small,
 	}
 	h := &hashTable{
@@ -77,9 +81,16 @@ func newHashTable(id *identity.Identity, mode config.DHT, small bool, path strin
 	return h
 }
 
-// plausible tells whether a clock can be right. A router without a clock battery
-// starts years in the past.
-func plausible(now time.Time) bool { return now.Year() >= 2026 && now.Year() < 2100 }
+// farOff is how far our clock may be from mesh time: half of what the table's nodes put
+// up with.
+const farOff = 12 * time.Hour
+
+// trusted tells whether our clock may judge records: one that is months behind would
+// refuse all that is written today.
+func (h *hashTable) trusted() bool {
+	now := time.Now()
+	return clock.Plausible(now) && (h.meshTime == nil || h.meshTime().Sub(now).Abs() <= farOff)
+}
 
 // run takes part in the table from when our mesh address is there until ctx ends;
 // then what we hold for others is handed on, which needs the mesh for some seconds more.
@@ -189,7 +200,7 @@ func (h *hashTable) publishAll(ctx context.Context) {
 func (h *hashTable) tend(ctx context.Context) {
 	ticker := time.NewTicker(tendInterval)
 	defer ticker.Stop()
-	trusted := plausible(time.Now())
+	trusted := clock.Plausible(time.Now())
 	last := make(map[dht.Key]time.Time)
 	waiting := make(map[dht.Key]bool)
 	for {
@@ -203,7 +214,7 @@ func (h *hashTable) tend(ctx context.Context) {
 			last[key] = time.Now()
 			h.publishAgain(ctx, key)
 		case <-ticker.C:
-			if now := plausible(time.Now()); now != trusted {
+			if now := h.trusted(); now != trusted {
 				trusted = now
 				h.node.Do(ctx, func(at time.Time, d *dht.DHT) { d.SetClockTrusted(at, trusted) })
 			}

@@ -256,10 +256,14 @@ func TestSuperseded(t *testing.T) {
 }
 
 func TestClockIsJudged(t *testing.T) {
-	for year, want := range map[int]bool{1970: false, 2025: false, 2026: true, 2050: true, 2100: false} {
-		if got := plausible(time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)); got != want {
-			t.Errorf("%d: %v", year, got)
-		}
+	for ahead, want := range map[time.Duration]bool{0: true, farOff + time.Minute: false, -farOff - time.Minute: false, farOff - time.Minute: true} {
+		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(time.Until(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)))
+			h := &hashTable{meshTime: func() time.Time { return time.Now().Add(ahead) }}
+			if h.trusted() != want {
+				t.Errorf("mesh time %v ahead: trusted %v", ahead, !want)
+			}
+		})
 	}
 	// Without the time, records have no expiry and count from 1.
 	synctest.Test(t, func(t *testing.T) {

@@ -15,7 +15,9 @@ import (
 
 	"globalnet/agent/config"
 	"globalnet/agent/servicetable"
+	"globalnet/internal/clock"
 	"globalnet/internal/identity"
+	"globalnet/mesh"
 	"globalnet/onion"
 	"globalnet/onion/client"
 	"globalnet/onion/exit"
@@ -141,6 +143,23 @@ func (o *overlay) setNames(c config.Config) {
 		names[n.Name] = n.Node
 	}
 	o.names.Store(&names)
+}
+
+// clock returns mesh time for the status.
+func (o *overlay) clock(system time.Time) *mesh.Clock {
+	said := o.node.Clock().Say()
+	c := &mesh.Clock{Time: said.Time.UTC(), Hops: -1, Ahead: said.Time.Sub(system.Round(0))}
+	switch said.Level {
+	case clock.Set:
+		c.Source, c.Hops = "set", 0
+	case clock.Held:
+		c.Source = "held"
+	case clock.Free:
+		c.Source = "free"
+	default:
+		c.Source, c.Hops = "neighbours", int(said.Level)
+	}
+	return c
 }
 
 // lookup returns the node or service that the owner calls so.

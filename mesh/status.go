@@ -18,6 +18,15 @@ type Status struct {
 	Routes     []RouteStatus     `json:"routes"`
 	Known      int               `json:"known_nodes"` // entries of the peer book
 	Counters   map[string]uint64 `json:"counters"`    // what was done and what was refused
+	Clock      *Clock            `json:"clock,omitempty"`
+}
+
+// Clock is mesh time, by which hidden services go; nil without the onion.
+type Clock struct {
+	Time   time.Time     `json:"time"`
+	Source string        `json:"source"`   // "set": our own clock is; "neighbours"; "held": was that once; "free": nobody knew better
+	Hops   int           `json:"hops"`     // to the node whose clock is set; -1 if none is known
+	Ahead  time.Duration `json:"ahead_ns"` // of this machine's clock
 }
 
 // InterfaceStatus is a segment on which neighbours are looked for.

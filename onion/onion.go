@@ -81,8 +81,6 @@ type Config struct {
 	ServiceTable service.Table
 	// Clock reads this machine's clocks; nil: the system does.
 	Clock func() clock.Reading
-	// TimeChanged is called when mesh time has jumped; it must not block, and may be nil.
-	TimeChanged func()
 	// Names returns the node or service that the owner calls so; it may be nil.
 	Names func(name string) (identity.NodeID, bool)
 }
@@ -216,9 +214,6 @@ func (n *Node) Clock() *clock.Keeper { return n.clock }
 func (n *Node) timeChanged() {
 	n.gossip.TimeChanged()
 	n.host.Look()
-	if n.cfg.TimeChanged != nil {
-		n.cfg.TimeChanged()
-	}
 }
 
 // Directory returns what is known of relays.

@@ -215,6 +215,14 @@ func TestStepsAreFew(t *testing.T) {
 	}
 }
 
+func TestPlausible(t *testing.T) {
+	for year, want := range map[int]bool{1901: false, 1970: false, 2025: false, 2026: true, 2050: true, 2100: false} {
+		if got := Plausible(time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)); got != want {
+			t.Errorf("%d: %v", year, got)
+		}
+	}
+}
+
 func TestWhatCannotBeSaid(t *testing.T) {
 	for _, s := range []Said{
 		{Set, boot}, {14, time.Date(2025, 12, 31, 0, 0, 0, 0, time.UTC)}, {Held, boot}, {Set, time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)},
