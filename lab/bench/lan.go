@@ -17,7 +17,8 @@ import (
 func init() {
 	Register(Bench{
 		Name: "lan", Summary: "the LAN edge: what clients without any program of ours get",
-		Parts: []Part{{Name: "dns", Summary: "answers of the DNS listener to a client in the LAN, over UDP", Run: lanDNS}},
+		Parts: []Part{{Name: "dns", Summary: "answers of the DNS listener to a client in the LAN, over UDP", Run: lanDNS},
+			{Name: "proxy", Summary: "the proxy without circuits beside plain forwarding", Run: lanProxy}},
 	})
 }
 

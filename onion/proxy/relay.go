@@ -115,6 +115,14 @@ func (d drain) Write(p []byte) (int, error) {
 	return d.conn.Write(p)
 }
 
+// ReadFrom is for a stream that is a socket itself: the kernel moves what comes.
+func (d drain) ReadFrom(r io.Reader) (int64, error) {
+	if c, ok := d.conn.(*net.TCPConn); ok {
+		return c.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{d}, r)
+}
+
 // upload is the way from the client to the stream.
 type upload struct {
 	conn Socket
