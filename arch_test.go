@@ -29,7 +29,10 @@ var layers = map[string][]string{
 	"openwrt":           {"openwrt/uci", "agent/...", "mesh/...", "onion/...", "board", "internal/identity"},
 	"openwrt/pack":      {},
 	"openwrt/usign":     {},
-	"openwrt/flash":     {"board", "openwrt/usign"},
+	"openwrt/archive":   {},
+	"openwrt/guard":     {"openwrt/archive"},
+	"openwrt/upgrade":   {"openwrt/archive", "openwrt/guard", "openwrt/usign"},
+	"openwrt/flash":     {"board", "openwrt/..."},
 	"openwrt/uci":       {},
 	"agent":             {"agent/...", "mesh/...", "onion/...", "board", "internal/identity", "internal/blind", "internal/clock"},
 	"agent/config":      {"internal/identity", "onion/path", "onion/policy", "onion/service/key"},
@@ -57,6 +60,8 @@ var layers = map[string][]string{
 	"internal/identity": {"internal/blind"},
 	"internal":          {"internal/..."},
 	"lab":               {"lab/...", "agent/...", "mesh/...", "internal/..."},
+	"lab/router":        {"openwrt/..."},
+	"lab/bench":         {"lab/...", "agent/...", "mesh/...", "openwrt/...", "internal/..."},
 	"lab/onionlab":      {"lab/netns", "agent/servicetable", "mesh/dht", "onion/...", "internal/identity"},
 }
 
@@ -65,7 +70,7 @@ var forbidden = []string{
 	"runtime/cgo", "plugin", "html/template", "text/template", "net/http/pprof", "expvar",
 	"github.com/miekg/dns", "github.com/prometheus", "github.com/spf13/cobra",
 	"github.com/quic-go", "gvisor.dev", "github.com/libp2p",
-	"globalnet/lab", "globalnet/internal/sizes", "globalnet/openwrt/pack", "globalnet/openwrt/usign",
+	"globalnet/lab", "globalnet/internal/sizes", "globalnet/openwrt/pack", "globalnet/openwrt/flash", "archive/tar",
 }
 
 type listed struct {

@@ -19,6 +19,7 @@ import (
 // radioFlags are the flags of the commands about radios and UCI.
 type radioFlags struct {
 	dryRun    bool
+	noReload  bool
 	mode      string
 	channel   int
 	try       time.Duration
@@ -31,6 +32,7 @@ type radioFlags struct {
 func (f *radioFlags) define(fs *flag.FlagSet, c command) {
 	if c.has("plan") {
 		fs.BoolVar(&f.dryRun, "dry-run", false, "print what would change, and change nothing")
+		fs.BoolVar(&f.noReload, "no-reload", false, "only write the files; who calls has the services act on them")
 		fs.DurationVar(&f.try, "try", 0, "undo it after `TIME` (such as 2m) unless `globalnet radio keep` is run by then")
 		fs.DurationVar(&f.wait, "wait", 90*time.Second, "undo it if the radios are not on the air after `TIME`")
 	}
@@ -101,12 +103,14 @@ func radioCommands() []command {
 
 // router is the router whose files are below --root.
 func (in *invocation) router() *openwrt.System {
-	s := openwrt.Open()
-	if in.root != "/" {
-		s = openwrt.OpenFiles(in.root)
+	if in.filesOnly() {
+		return openwrt.OpenFiles(in.root)
 	}
-	return s
+	return openwrt.Open()
 }
+
+// filesOnly says that nothing of what is written takes effect at once.
+func (in *invocation) filesOnly() bool { return in.root != "/" || in.radio.noReload }
 
 func setUp(ctx context.Context, in *invocation) error {
 	var gives []openwrt.Give
@@ -193,8 +197,8 @@ func (in *invocation) try(ctx context.Context, s *openwrt.System, p *openwrt.Pla
 	if err := s.Apply(ctx, p); err != nil {
 		return err
 	}
-	if in.root != "/" {
-		return s.Keep() // nothing runs there
+	if in.filesOnly() {
+		return s.Keep()
 	}
 	waiting, cancel := context.WithTimeout(ctx, in.radio.wait)
 	err := s.Await(waiting, p)

@@ -2,20 +2,19 @@ package flash
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"globalnet/openwrt/archive"
+	"globalnet/openwrt/guard"
 	"globalnet/openwrt/usign"
 )
 
 // chosen is a package on the workstation and what is known of its origin.
 type chosen struct {
-	*Archive
+	*archive.Archive
 	file   string
 	bytes  []byte
 	apkKey []byte // the public key with which apk checks it; nil for none
@@ -43,7 +42,7 @@ func (o *Options) choose(r *Router) (*chosen, error) {
 			if err != nil {
 				return nil, err
 			}
-			if best == nil || compareVersions(c.Version, best.Version) > 0 {
+			if best == nil || archive.CompareVersions(c.Version, best.Version) > 0 {
 				best = c
 			}
 		}
@@ -61,8 +60,8 @@ func (o *Options) choose(r *Router) (*chosen, error) {
 // the user.
 func (o *Options) open(name, root string) (*chosen, error) {
 	info, err := os.Stat(name)
-	if err == nil && info.Size() > maxPackage {
-		err = fmt.Errorf("%d bytes, at most %d", info.Size(), maxPackage)
+	if err == nil && info.Size() > archive.MaxSize {
+		err = fmt.Errorf("%d bytes, at most %d", info.Size(), archive.MaxSize)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading package: %w", err)
@@ -74,7 +73,7 @@ func (o *Options) open(name, root string) (*chosen, error) {
 	if c.signed, err = o.check(name, root, c.bytes); err != nil {
 		return nil, &Failure{Kind: Refused, Err: err, Advice: "Download or build it again; nothing of it was used."}
 	}
-	if c.Archive, err = ParseArchive(c.bytes); err != nil {
+	if c.Archive, err = archive.Read(bytes.NewReader(c.bytes), guard.Wanted); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if c.Name != "globalnet" {
@@ -89,44 +88,8 @@ func (o *Options) open(name, root string) (*chosen, error) {
 // check compares a file with the checksums beside it, if there are any, and with a
 // signature, if the user named a key.
 func (o *Options) check(name, root string, file []byte) (signed bool, err error) {
-	sums, err := os.ReadFile(filepath.Join(root, "SHA256SUMS"))
-	listed := err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err
-	}
-	if listed {
-		relative, err := filepath.Rel(root, name)
-		if err != nil {
-			return false, err
-		}
-		line := fmt.Sprintf("%x  %s\n", sha256.Sum256(file), filepath.ToSlash(relative))
-		if !bytes.Contains(append([]byte{'\n'}, sums...), []byte("\n"+line)) {
-			return false, fmt.Errorf("%s is not what SHA256SUMS says", name)
-		}
-	}
 	if o.PublicKey == nil {
-		return false, nil
+		return usign.CheckFile(name, root, file)
 	}
-	what, about := file, name
-	signature, err := firstFile(name+".sig", name+".minisig")
-	if err != nil && listed {
-		what, about = sums, filepath.Join(root, "SHA256SUMS")
-		signature, err = firstFile(about+".sig", about+".minisig")
-	}
-	if err != nil {
-		return false, fmt.Errorf("%s has no signature: %w", about, err)
-	}
-	if err := usign.Verify(o.PublicKey, what, signature); err != nil {
-		return false, fmt.Errorf("the signature of %s: %w", about, err)
-	}
-	return true, nil
-}
-
-func firstFile(names ...string) (text []byte, err error) {
-	for _, name := range names {
-		if text, err = os.ReadFile(name); err == nil {
-			return text, nil
-		}
-	}
-	return nil, err
+	return usign.CheckFile(name, root, file, o.PublicKey)
 }

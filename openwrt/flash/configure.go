@@ -7,34 +7,73 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"globalnet/openwrt"
+	"globalnet/openwrt/uci"
 )
 
-// meshName is the section of the mesh in the configurations of wireless and
-// network, and its interface.
-const meshName = "gnmesh0"
+const passphraseFile = "/etc/globalnet/passphrase"
 
-const (
-	passphraseFile = "/etc/globalnet/passphrase"
-	undoFile       = "/etc/globalnet/flash.undo"
-	dnsServer      = "/gnet.alt/127.0.0.1#18320"
-)
-
-// edits are the lines for `uci batch`, and those that undo what no removal of a
-// section does.
+// edits are what is written into the agent's configuration; what that means for the
+// files of others, `globalnet setup` decides on the router, and here beforehand.
 type edits struct {
-	lines, undo []string
-	say         []string // in words
+	lines []edit
+	give  []openwrt.Give // radios
+	setUp bool
+	say   []string // in words
 }
 
-func (e *edits) set(name, value string) {
-	e.lines = append(e.lines, fmt.Sprintf("set %s='%s'", name, value))
+// edit is a line of `uci batch`. Without an option the value is the section's type;
+// an empty value removes the option.
+type edit struct{ command, section, option, value string }
+
+func (e *edits) add(command, section, option, value string) {
+	e.lines = append(e.lines, edit{command, section, option, value})
 }
+
+func (e *edits) set(section, option, value string) { e.add("set", section, option, value) }
 
 func (e *edits) sayf(format string, args ...any) { e.say = append(e.say, fmt.Sprintf(format, args...)) }
 
+func (e *edits) empty() bool { return len(e.lines) == 0 && !e.setUp }
+
+// batch is what `uci batch` gets.
+func (e *edits) batch() string {
+	var b strings.Builder
+	for _, l := range e.lines {
+		if l.option == "" {
+			fmt.Fprintf(&b, "set globalnet.%s=%s\n", l.section, l.value)
+		} else {
+			fmt.Fprintf(&b, "%s globalnet.%s.%s='%s'\n", l.command, l.section, l.option, l.value)
+		}
+	}
+	b.WriteString("commit globalnet\n")
+	return b.String()
+}
+
+// write does the same to a copy.
+func (e *edits) write(f *uci.File) error {
+	for _, l := range e.lines {
+		var err error
+		switch {
+		case l.option == "":
+			err = f.AddSection(l.value, l.section)
+		case l.value == "":
+			f.Delete(l.section, l.option)
+		case l.command == "add_list":
+			err = f.AddList(l.section, l.option, l.value)
+		default:
+			err = f.Set(l.section, l.option, l.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 var (
 	sectionFormat = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,31}$`)
-	refFormat     = regexp.MustCompile(`^@?[A-Za-z0-9_-]+(\[[0-9]+\])?$`) // a name, or @type[index]
 	plainFormat   = regexp.MustCompile(`^[A-Za-z0-9 ._:/,@#+-]{1,200}$`)
 )
 
@@ -42,9 +81,6 @@ var (
 func (o *Options) validate() error {
 	if o.Network != "" && (len(o.Network) > 64 || !plainFormat.MatchString(o.Network)) {
 		return fmt.Errorf("--network %q: 1 to 64 letters, digits and . _ - : / , @ # +", o.Network)
-	}
-	if o.MeshRadio != "" && len(o.network()) > 32 {
-		return errors.New("--network: a radio shows at most 32 bytes of it")
 	}
 	if n := len(o.Passphrase); n > 0 && (n < 8 || n > 256 || strings.ContainsAny(string(o.Passphrase), "\r\n\x00")) {
 		return errors.New("the passphrase: 8 to 256 bytes, in one line")
@@ -69,13 +105,6 @@ func (o *Options) validate() error {
 	return nil
 }
 
-func (o *Options) network() string {
-	if o.Network == "" {
-		return "globalnet"
-	}
-	return o.Network
-}
-
 func (o *Options) configures() bool {
 	return o.MeshRadio != "" || o.LAN != "" || o.Network != "" || len(o.Passphrase) > 0 || len(o.Services) > 0
 }
@@ -95,21 +124,16 @@ func parseService(s string) (name, port string, err error) {
 func (o *Options) edits(r *Router) (*edits, error) {
 	e := new(edits)
 	if o.Network != "" || len(o.Passphrase) > 0 {
-		e.lines = append(e.lines, "set globalnet.main=globalnet")
+		e.set("main", "", "globalnet")
 	}
 	if o.Network != "" {
-		e.set("globalnet.main.network", o.Network)
+		e.set("main", "network", o.Network)
 		e.sayf("the neighbourhood is %q", o.Network)
 	}
 	if len(o.Passphrase) > 0 {
-		e.set("globalnet.main.passphrase", "")
-		e.set("globalnet.main.passphrase_file", passphraseFile)
+		e.set("main", "passphrase", "")
+		e.set("main", "passphrase_file", passphraseFile)
 		e.sayf("its passphrase is in %s", passphraseFile)
-	}
-	if o.MeshRadio != "" {
-		if err := o.meshRadio(r, e); err != nil {
-			return nil, err
-		}
 	}
 	if o.LAN != "" {
 		if err := o.lan(r, e); err != nil {
@@ -121,143 +145,32 @@ func (o *Options) edits(r *Router) (*edits, error) {
 		if err != nil {
 			return nil, err
 		}
-		e.lines = append(e.lines, "set globalnet."+name+"=hidden_service")
-		e.set("globalnet."+name+".port", "") // anew, not one more
-		e.lines = append(e.lines, fmt.Sprintf("add_list globalnet.%s.port='%s'", name, port))
+		e.set(name, "", "hidden_service")
+		e.set(name, "port", "") // anew, not one more
+		e.add("add_list", name, "port", port)
 		e.sayf("the service %q: port %s", name, port)
 	}
 	return e, nil
-}
-
-func (o *Options) radio(r *Router) (*RadioFact, error) {
-	var names []string
-	for i := range r.Radios {
-		d := &r.Radios[i]
-		names = append(names, d.Name)
-		if d.Name == o.MeshRadio || o.MeshRadio == "auto" && d.Mode == "mesh" {
-			return d, nil
-		}
-	}
-	if o.MeshRadio == "auto" && len(r.Radios) > 0 {
-		for i := range r.Radios {
-			if r.Radios[i].Mode == "adhoc" {
-				return &r.Radios[i], nil
-			}
-		}
-		if !r.Known { // nobody knows better
-			return &r.Radios[0], nil
-		}
-	}
-	why := fmt.Errorf("there is no radio %q for the mesh", o.MeshRadio)
-	if len(names) == 0 {
-		return nil, &Failure{Kind: Refused, Err: why, Advice: "The router has no Wi-Fi configuration; leave --mesh-radio out and connect neighbours by cable."}
-	}
-	return nil, &Failure{Kind: Refused, Err: why, Advice: "Its radios are " + strings.Join(names, ", ") + "."}
-}
-
-// channels are those on which radios of a band meet if nobody chose one.
-var channels = map[string]string{"2g": "1", "5g": "36", "6g": "5"}
-
-func (o *Options) meshRadio(r *Router, e *edits) error {
-	d, err := o.radio(r)
-	if err != nil {
-		return err
-	}
-	if !sectionFormat.MatchString(d.Name) {
-		return fmt.Errorf("a radio named %q", d.Name)
-	}
-	was := func(option, value string) {
-		e.undo = append(e.undo, fmt.Sprintf("set wireless.%s='%s'", option, value))
-	}
-	channel := d.Channel
-	if o.Channel != 0 {
-		channel = strconv.Itoa(o.Channel)
-	} else if channel == "auto" || channel == "" {
-		if channel = channels[d.Band]; channel == "" {
-			return &Failure{Kind: Refused, Err: fmt.Errorf("%s has no fixed channel, and does not say its band", d.Name), Advice: "Name the channel with --channel; all neighbours need the same."}
-		}
-	}
-	if channel != d.Channel {
-		e.set("wireless."+d.Name+".channel", channel)
-		was(d.Name+".channel", d.Channel)
-	}
-	if d.Disabled {
-		// With the radio would come up what was never meant to be seen, such as
-		// the open access point of a fresh image.
-		for _, i := range d.ifaces {
-			if i == meshName || !refFormat.MatchString(i) {
-				continue
-			}
-			e.set("wireless."+i+".disabled", "1")
-			was(i+".disabled", "")
-			e.sayf("the access point %s, off until now with its radio, stays off", i)
-		}
-		e.set("wireless."+d.Name+".disabled", "0")
-		was(d.Name+".disabled", "1")
-	}
-	mode := "mesh"
-	if d.Mode == "adhoc" {
-		mode = "adhoc"
-	}
-	e.lines = append(e.lines, "set network."+meshName+"=interface")
-	e.set("network."+meshName+".proto", "none")
-	e.lines = append(e.lines, "set wireless."+meshName+"=wifi-iface")
-	for _, option := range [][2]string{
-		{"device", d.Name}, {"ifname", meshName}, {"network", meshName}, {"mode", mode}, {"encryption", "none"},
-	} {
-		e.set("wireless."+meshName+"."+option[0], option[1])
-	}
-	extra := [][2]string{{"mesh_id", o.network()}, {"mesh_fwding", "0"}, {"mesh_nolearn", "1"}, {"mcast_rate", "12000"}}
-	if mode == "adhoc" {
-		extra = [][2]string{{"ssid", o.network()}, {"bssid", "02:ca:fe:47:4e:01"}, {"mcast_rate", "6000"}}
-	}
-	for _, option := range extra {
-		e.set("wireless."+meshName+"."+option[0], option[1])
-	}
-	e.sayf("%s joins the mesh (%s, channel %s); links are encrypted by the agent", d.Name, mode, channel)
-	return nil
 }
 
 func (o *Options) lan(r *Router, e *edits) error {
 	if len(r.LAN) == 0 {
 		return &Failure{Kind: Refused, Err: errors.New("the router has no network named lan"), Advice: "Leave --lan out, and name the interfaces in a section lan of /etc/config/globalnet."}
 	}
-	e.lines = append(e.lines, "set globalnet.lan=lan")
-	e.set("globalnet.lan.mode", o.LAN)
-	e.set("globalnet.lan.interface", "")
+	e.set("lan", "", "lan")
+	e.set("lan", "mode", o.LAN)
+	e.set("lan", "interface", "")
 	for _, ifname := range r.LAN {
 		if !plainFormat.MatchString(ifname) {
 			return fmt.Errorf("an interface named %q", ifname)
 		}
-		e.lines = append(e.lines, fmt.Sprintf("add_list globalnet.lan.interface='%s'", ifname))
+		e.add("add_list", "lan", "interface", ifname)
 	}
-	has := slices.Contains(r.dns, dnsServer)
-	switch {
-	case o.LAN == "names" && !has:
-		e.lines = append(e.lines, "add_list dhcp.@dnsmasq[0].server='"+dnsServer+"'", "add_list dhcp.@dnsmasq[0].rebind_domain='gnet.alt'")
-	case o.LAN != "names" && has:
-		e.lines = append(e.lines, dnsGone...)
-	}
+	e.setUp = true
 	e.sayf("clients of %s: %s", strings.Join(r.LAN, " "), map[string]string{
 		"names": "names below gnet.alt lead into the network, the rest is as before",
 		"all":   "everything goes through circuits, and what cannot is dropped",
 		"off":   "nothing changes for them",
 	}[o.LAN])
 	return nil
-}
-
-var dnsGone = []string{"del_list dhcp.@dnsmasq[0].server='" + dnsServer + "'", "del_list dhcp.@dnsmasq[0].rebind_domain='gnet.alt'"}
-
-// configs are those that may change, each with a commit.
-var configs = []string{"wireless", "network", "firewall", "dhcp", "globalnet"}
-
-// batch is what `uci batch` gets.
-func batch(lines []string) string {
-	all := slices.Clone(lines)
-	for _, c := range configs {
-		if slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, " "+c+".") }) {
-			all = append(all, "commit "+c)
-		}
-	}
-	return strings.Join(all, "\n") + "\n"
 }

@@ -10,6 +10,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"globalnet/lab/router"
+	"globalnet/openwrt/guard"
 	"time"
 
 	"globalnet/openwrt/pack"
@@ -26,72 +29,72 @@ func at(step string, fault func()) func(Event) {
 }
 
 // undone checks an error that must have left the router as it was.
-func undone(t *testing.T, r *router, report *Report, err error, before map[string]string) {
+func undone(t *testing.T, r *router.Router, report *Report, err error, before map[string]string) {
 	t.Helper()
 	f, ok := errors.AsType[*Failure](err)
 	if !ok {
 		t.Fatalf("no failure: %v, %+v", err, report)
 	}
 	if f.Kind != Undone || !strings.Contains(f.State, "as it was") || f.Advice == "" || f.Step == "" {
-		t.Errorf("%v: %v\n%s\n%s\n%s%s", f.Kind, f, f.State, f.Advice, r.temp("calls"), r.temp("boot.log"))
+		t.Errorf("%v: %v\n%s\n%s\n%s%s", f.Kind, f, f.State, f.Advice, r.Temp("calls"), r.Temp("boot.log"))
 	}
-	same(t, before, r.files())
+	router.Same(t, before, r.Files())
 }
 
 var installSteps = []string{"back up", "send", "arm", "install", "configure", "apply", "verify", "confirm"}
 
 // settled waits until nothing is left of the guard: by itself it needs seconds.
-func (r *router) settled() {
-	r.t.Helper()
+func settled(t *testing.T, r *router.Router) {
+	t.Helper()
 	for range 600 {
-		if _, err := os.Lstat(filepath.Join(r.root, guardDir)); err != nil {
+		if _, err := os.Lstat(filepath.Join(r.Root, guard.Dir)); err != nil {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	r.t.Error("the guard is still there")
+	t.Error("the guard is still there")
 }
 
 // TestFaults: at every step of an installation and of an upgrade the connection is
 // cut, the power fails, or the person gives up.
 func TestFaults(t *testing.T) {
-	faults := map[string]func(r *router, cancel func()){
-		"cut": func(r *router, _ func()) {
-			r.wire.set(true)
-			time.AfterFunc(time.Second, func() { r.wire.set(false) })
+	faults := map[string]func(r *router.Router, cancel func()){
+		"cut": func(r *router.Router, _ func()) {
+			r.Wire.Set(true)
+			time.AfterFunc(time.Second, func() { r.Wire.Set(false) })
 		},
-		"power": func(r *router, _ func()) {
-			r.off()
-			time.AfterFunc(300*time.Millisecond, r.on)
+		"power": func(r *router.Router, _ func()) {
+			r.Off()
+			time.AfterFunc(300*time.Millisecond, r.On)
 		},
-		"interrupt": func(_ *router, cancel func()) { cancel() },
+		"interrupt": func(_ *router.Router, cancel func()) { cancel() },
 	}
 	for name, fault := range faults {
 		for _, upgrade := range []bool{false, true} {
 			for i, step := range installSteps {
-				m := []model{ar300m, mt3000}[(i+len(name))%2]
+				m := []router.Model{router.AR300M, router.MT3000}[(i+len(name))%2]
 				if upgrade {
-					m = []model{one, archer}[(i+len(name))%2]
+					m = []router.Model{router.One, router.Archer}[(i+len(name))%2]
 				}
 				t.Run(fmt.Sprintf("%s/upgrade=%v/%s", name, upgrade, step), func(t *testing.T) {
 					t.Parallel()
-					r := newRouter(t, m)
+					r := router.New(t, m)
 					if upgrade {
-						r.mustFlash("1.0-r1", nil)
+						mustFlash(t, r, "1.0-r1", nil)
 					}
-					before := r.files()
-					r.offer("1.1-r1", nil)
-					o := r.options()
+					before := r.Files()
+					r.Offer("1.1-r1", nil)
+					o := options(r)
 					o.MeshRadio, o.LAN, o.Passphrase = "auto", "names", []byte("a long secret")
 					ctx, cancel := context.WithCancel(context.Background())
 					defer cancel()
 					o.Progress = at(step, func() { fault(r, cancel) })
-					report, err := Run(ctx, r.target(), o)
+					report, err := Run(ctx, target(r), o)
 					if err == nil && step == "confirm" && name == "cut" || err == nil && step == "verify" && name == "cut" {
 						return // it worked all the same, which is as good
 					}
 					undone(t, r, report, err, before)
-					if upgrade && !strings.Contains(r.temp("procd/globalnet.running"), "# 1.0-r1") {
+					if upgrade && !strings.Contains(r.Temp("procd/globalnet.running"), "# 1.0-r1") {
 						t.Error("the old agent does not run")
 					}
 				})
@@ -102,26 +105,26 @@ func TestFaults(t *testing.T) {
 
 // TestAlone: the workstation never comes back; the router puts itself back.
 func TestAlone(t *testing.T) {
-	for _, m := range []model{archer, one} {
+	for _, m := range []router.Model{router.Archer, router.One} {
 		for _, step := range []string{"install", "configure", "verify"} {
-			t.Run(m.board+"/"+step, func(t *testing.T) {
+			t.Run(m.Board+"/"+step, func(t *testing.T) {
 				t.Parallel()
-				r := newRouter(t, m)
-				r.mustFlash("1.0-r1", nil)
-				before := r.files()
-				r.offer("1.1-r1", nil)
-				o := r.options()
+				r := router.New(t, m)
+				mustFlash(t, r, "1.0-r1", nil)
+				before := r.Files()
+				r.Offer("1.1-r1", nil)
+				o := options(r)
 				o.LAN = "all"
 				o.times.install, o.times.apply, o.times.upgrade = 6*time.Second, 3*time.Second, 3*time.Second
-				o.Progress = at(step, func() { r.wire.set(true) })
-				_, err := r.flash(o)
+				o.Progress = at(step, func() { r.Wire.Set(true) })
+				_, err := run(t, r, o)
 				f, ok := errors.AsType[*Failure](err)
 				if !ok || f.Kind != Pending || !strings.Contains(f.State, "puts itself back") || f.Advice == "" {
 					t.Errorf("%v", err)
 				}
-				r.settled()
-				same(t, before, r.files())
-				if !strings.Contains(r.temp("procd/globalnet.running"), "# 1.0-r1") {
+				settled(t, r)
+				router.Same(t, before, r.Files())
+				if !strings.Contains(r.Temp("procd/globalnet.running"), "# 1.0-r1") {
 					t.Error("the old agent does not run")
 				}
 			})
@@ -151,7 +154,7 @@ func inService(line string) func(*pack.Package) {
 }
 
 // TestSabotage: versions that are not healthy, each in its own way, give way to the
-// old one, with its key.
+// old router.One, with its key.
 func TestSabotage(t *testing.T) {
 	for name, sabotage := range map[string]func(*pack.Package){
 		"ends at once":     inProgram(`[ "$1" = status ] && exit 1`),
@@ -169,24 +172,24 @@ func TestSabotage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := routers[len(name)%2]
-			r := newRouter(t, m)
-			r.mustFlash("1.0-r1", func(o *Options) { o.LAN = "names" })
-			before := r.files()
-			r.offer("1.1-r1", sabotage)
-			o := r.options()
+			m := router.Models[len(name)%2]
+			r := router.New(t, m)
+			mustFlash(t, r, "1.0-r1", func(o *Options) { o.LAN = "names" })
+			before := r.Files()
+			r.Offer("1.1-r1", sabotage)
+			o := options(r)
 			if name == "cuts the network" { // and the power with it
 				done := make(chan struct{})
 				defer func() { <-done }()
 				go func() {
 					defer close(done)
-					r.power.Wait()
-					r.on()
+					r.Power.Wait()
+					r.On()
 				}()
 			}
-			report, err := r.flash(o)
+			report, err := run(t, r, o)
 			undone(t, r, report, err, before)
-			if !strings.Contains(r.temp("procd/globalnet.running"), "# 1.0-r1") {
+			if !strings.Contains(r.Temp("procd/globalnet.running"), "# 1.0-r1") {
 				t.Error("the old agent does not run")
 			}
 		})
@@ -195,31 +198,31 @@ func TestSabotage(t *testing.T) {
 
 // TestFull: the flash has less room than the system says, or the memory has.
 func TestFull(t *testing.T) {
-	for _, m := range []model{ar300m, mt3000} {
+	for _, m := range []router.Model{router.AR300M, router.MT3000} {
 		for _, left := range []int{0, 100 << 10, 400 << 10} {
-			t.Run(fmt.Sprintf("%s/%d", m.board, left), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%d", m.Board, left), func(t *testing.T) {
 				t.Parallel()
-				r := newRouter(t, m)
-				r.mustFlash("1.0-r1", nil)
-				r.offer("1.1-r1", nil)
-				o := r.options()
-				filler := filepath.Join(r.disk, "filler")
-				before := r.files()
+				r := router.New(t, m)
+				mustFlash(t, r, "1.0-r1", nil)
+				r.Offer("1.1-r1", nil)
+				o := options(r)
+				filler := filepath.Join(r.Disk, "filler")
+				before := r.Files()
 				o.Progress = at("arm", func() {
 					var fs syscall.Statfs_t
-					if err := syscall.Statfs(r.disk, &fs); err != nil {
+					if err := syscall.Statfs(r.Disk, &fs); err != nil {
 						t.Error(err)
 					}
 					if err := os.WriteFile(filler, make([]byte, max(0, int(fs.Bfree)*int(fs.Bsize)-left)), 0o600); err != nil {
 						t.Error(err)
 					}
 				})
-				report, err := r.flash(o)
+				report, err := run(t, r, o)
 				undone(t, r, report, err, before)
 				if err := os.Remove(filler); err != nil {
 					t.Fatal(err)
 				}
-				r.mustFlash("1.2-r1", nil)
+				mustFlash(t, r, "1.2-r1", nil)
 			})
 		}
 	}

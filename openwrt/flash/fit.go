@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"globalnet/board"
+	"globalnet/openwrt/archive"
 )
 
 // spareK is left free on the overlay, for the configuration and what the package
@@ -14,7 +15,7 @@ const spareK = 512
 
 // fits says why the package cannot go onto the router, and what could be done;
 // empty where it can.
-func fits(r *Router, a *Archive) (why, advice string) {
+func fits(r *Router, a *archive.Archive) (why, advice string) {
 	if why, advice = usable(r); why != "" {
 		return why, advice
 	}
@@ -66,7 +67,7 @@ func usable(r *Router) (why, advice string) {
 // know of it and wants the whole size.
 func compresses(r *Router) bool { return r.Overlay == "jffs2" || r.Overlay == "ubifs" }
 
-func overlayNeed(r *Router, a *Archive) int64 {
+func overlayNeed(r *Router, a *archive.Archive) int64 {
 	need := a.Installed / 1024
 	if compresses(r) {
 		need = a.Size / 1024 * 13 / 10
@@ -76,14 +77,14 @@ func overlayNeed(r *Router, a *Archive) int64 {
 
 // keepMode is how the guard keeps the old program: as a copy where there is room
 // for it beside the new one, else under a second name.
-func keepMode(r *Router, a *Archive) string {
+func keepMode(r *Router, a *archive.Archive) string {
 	if a == nil || r.OverlayK >= overlayNeed(r, a)+r.ProgramK {
 		return "copy"
 	}
 	return "link"
 }
 
-func memoryNeed(r *Router, a *Archive) int64 {
+func memoryNeed(r *Router, a *archive.Archive) int64 {
 	need := a.Size / 1024
 	if !r.Running { // the agent that runs has its memory
 		limit := board.ProfileFor(uint64(max(r.RAMK, 0))).MemoryLimit
@@ -95,7 +96,7 @@ func memoryNeed(r *Router, a *Archive) int64 {
 	return need
 }
 
-func overlayAdvice(r *Router, a *Archive) string {
+func overlayAdvice(r *Router, a *archive.Archive) string {
 	inside := fmt.Sprintf("Inside an image it takes about %s: build one with `make image PROFILE=… PACKAGES=globalnet` in OpenWrt's ImageBuilder and write it with flash --image.", kib(a.Size/1024))
 	if r.Known && r.board.Flash > 0 && r.board.Flash <= 8 {
 		return fmt.Sprintf("%s has %d MiB of flash, which a stock image fills. An image without LuCI and PPP may have the room. %s Boards with 16 MiB do: %s.", r.Title, r.board.Flash, inside, suggestions())

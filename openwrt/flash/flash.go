@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"globalnet/openwrt"
 )
 
 // Options say what to do. Login, Packages or File, and Backups are needed.
@@ -111,6 +113,10 @@ type Report struct {
 	Version string   `json:"version,omitempty"`
 	Signed  bool     `json:"signed"`
 	Plan    []string `json:"plan,omitempty"`
+
+	// Changes are those of configurations of others, as `globalnet setup` prints them.
+	Changes []openwrt.Change `json:"changes,omitempty"`
+
 	Remarks []string `json:"remarks,omitempty"`
 	Backup  string   `json:"backup,omitempty"`
 	Node    string   `json:"node,omitempty"`
@@ -153,6 +159,7 @@ type session struct {
 	facts    *Router
 	pkg      *chosen
 	edits    *edits
+	air      []string // interfaces of the mesh
 	report   *Report
 
 	bootID string    // of the kernel before an image is written
@@ -236,7 +243,7 @@ func (s *session) steps() []step {
 		return []step{backup, {"send", s.sendImage}, {"test", s.testImage}, {"write", s.writeImage}, {"verify", s.verifyImage}}
 	case s.o.Remove:
 		return []step{backup, {"arm", s.arm}, {"remove", s.remove}, {"verify", s.verifyRemoved}, {"confirm", s.confirm}}
-	case s.pkg == nil && len(s.edits.lines) == 0:
+	case s.pkg == nil && s.edits.empty():
 		return nil
 	}
 	all := []step{backup}

@@ -4,17 +4,19 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"globalnet/lab/router"
 )
 
 // TestLife: install, upgrade, remove, on five boards, with configuration; at the
 // end the router is as it was at the beginning.
 func TestLife(t *testing.T) {
-	for _, m := range routers {
-		t.Run(m.board, func(t *testing.T) {
+	for _, m := range router.Models {
+		t.Run(m.Board, func(t *testing.T) {
 			t.Parallel()
-			r := newRouter(t, m)
-			before := r.files()
-			report := r.mustFlash("1.0-r1", func(o *Options) {
+			r := router.New(t, m)
+			before := r.Files()
+			report := mustFlash(t, r, "1.0-r1", func(o *Options) {
 				o.MeshRadio, o.LAN, o.Network, o.Passphrase = "auto", "names", "street", []byte("it's $(a) secret")
 				o.Services = []string{"web=80,/srv/www"}
 			})
@@ -26,37 +28,37 @@ func TestLife(t *testing.T) {
 			}
 			for file, want := range map[string]string{
 				"etc/config/globalnet": "option network 'street'", "etc/globalnet/passphrase": "it's $(a) secret\n",
-				"etc/config/wireless": "option mesh_id 'street'", "etc/config/network": "config interface 'gnmesh0'", "etc/config/dhcp": "/gnet.alt/127.0.0.1#18320",
+				"etc/config/wireless": "wifi-iface 'globalnet_radio0'", "etc/config/network": "config interface 'globalnet_radio0'", "etc/config/dhcp": "/gnet.alt/127.0.0.1#18320",
 			} {
-				if !strings.Contains(r.read(file), want) {
-					t.Errorf("no %q in %s:\n%s", want, file, r.read(file))
+				if !strings.Contains(r.Read(file), want) {
+					t.Errorf("no %q in %s:\n%s", want, file, r.Read(file))
 				}
 			}
-			if !strings.Contains(r.read("etc/config/globalnet"), "80 /srv/www") || !strings.Contains(r.read("etc/config/wireless"), "option channel '1'") {
+			if !strings.Contains(r.Read("etc/config/globalnet"), "80 /srv/www") || !strings.Contains(r.Read("etc/config/wireless"), "option channel '1'") {
 				t.Error("no service, or no channel")
 			}
 			// The open access point of a fresh image must not come up with its radio.
-			if open := strings.SplitAfter(r.read("etc/config/wireless"), "wifi-iface 'default_radio0'")[1]; !strings.Contains(strings.Split(open, "\nconfig")[0], "option disabled '1'") {
-				t.Errorf("the access point is on:\n%s", r.read("etc/config/wireless"))
+			if open := strings.SplitAfter(r.Read("etc/config/wireless"), "wifi-iface 'default_radio0'")[1]; !strings.Contains(strings.Split(open, "\nconfig")[0], "option disabled '1'") {
+				t.Errorf("the access point is on:\n%s", r.Read("etc/config/wireless"))
 			}
-			if calls := r.temp("calls"); strings.Contains(calls, "secret") || !strings.Contains(calls, "network reload") || !strings.Contains(calls, "dnsmasq reload") {
+			if calls := r.Temp("calls"); strings.Contains(calls, "secret") || !strings.Contains(calls, "network reload") || !strings.Contains(calls, "dnsmasq reload") {
 				t.Errorf("calls:\n%s", calls)
 			}
-			if r.read("etc/globalnet.flash/guard") != "" || r.temp("globalnet-flash/guard") != "" {
+			if r.Read("etc/globalnet.flash/guard") != "" || r.Temp("globalnet-flash/guard") != "" {
 				t.Error("the guard is still there")
 			}
-			key, config := r.read("etc/globalnet/identity.key"), r.read("etc/config/globalnet")
+			key, config := r.Read("etc/globalnet/identity.key"), r.Read("etc/config/globalnet")
 
-			report = r.mustFlash("1.1-r1", nil)
-			if report.What != "upgraded" || !strings.Contains(r.temp("procd/globalnet.running"), "# 1.1-r1") {
+			report = mustFlash(t, r, "1.1-r1", nil)
+			if report.What != "upgraded" || !strings.Contains(r.Temp("procd/globalnet.running"), "# 1.1-r1") {
 				t.Errorf("after the upgrade: %+v", report)
 			}
-			if r.read("etc/globalnet/identity.key") != key || r.read("etc/config/globalnet") != config {
+			if r.Read("etc/globalnet/identity.key") != key || r.Read("etc/config/globalnet") != config {
 				t.Error("the upgrade changed the key or the configuration")
 			}
 
-			r.mustFlash("", func(o *Options) { o.Remove = true })
-			same(t, before, r.files())
+			mustFlash(t, r, "", func(o *Options) { o.Remove = true })
+			router.Same(t, before, r.Files())
 		})
 	}
 }

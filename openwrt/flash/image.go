@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"globalnet/openwrt/guard"
 )
 
 const maxImage = 512 << 20
@@ -100,14 +102,14 @@ func (s *session) sendImage(ctx context.Context) error {
 
 // testImage asks sysupgrade itself. It is never forced.
 func (s *session) testImage(ctx context.Context) error {
-	if _, err := s.conn.run(ctx, "sysupgrade -T "+stageDir+"/image.bin </dev/null", nil); err != nil {
+	if _, err := s.conn.run(ctx, "sysupgrade -T "+guard.Stage+"/image.bin </dev/null", nil); err != nil {
 		return &Failure{Kind: Undone, Err: fmt.Errorf("sysupgrade refuses the image: %w", err), Advice: "Find the image for " + s.facts.Board + " of this or a later release; read its notes where settings cannot be kept."}
 	}
 	image, err := os.ReadFile(s.o.Image)
 	if err != nil {
 		return err
 	}
-	out, err := s.conn.run(ctx, "sha256sum <"+stageDir+"/image.bin; cat /proc/sys/kernel/random/boot_id", nil)
+	out, err := s.conn.run(ctx, "sha256sum <"+guard.Stage+"/image.bin; cat /proc/sys/kernel/random/boot_id", nil)
 	if err != nil {
 		return err
 	}
@@ -123,7 +125,7 @@ func (s *session) testImage(ctx context.Context) error {
 func (s *session) writeImage(ctx context.Context) error {
 	s.note("writing: do not take the power away")
 	s.gone = true
-	_, err := s.conn.run(ctx, "sysupgrade "+stageDir+"/image.bin </dev/null", nil)
+	_, err := s.conn.run(ctx, "sysupgrade "+guard.Stage+"/image.bin </dev/null", nil)
 	if _, isExit := errors.AsType[*exitError](err); isExit {
 		s.gone = false
 		return &Failure{Kind: Undone, Err: fmt.Errorf("sysupgrade did not begin: %w", err)}

@@ -6,51 +6,53 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"globalnet/lab/router"
 )
 
 // refused checks that nothing was changed, and why.
-func refused(t *testing.T, r *router, o Options, kind Kind, why string) {
+func refused(t *testing.T, r *router.Router, o Options, kind Kind, why string) {
 	t.Helper()
-	before := r.files()
-	_, err := r.flash(o)
+	before := r.Files()
+	_, err := run(t, r, o)
 	f, ok := errors.AsType[*Failure](err)
 	if !ok || f.Kind != kind || !strings.Contains(f.Error(), why) || f.Advice == "" {
 		t.Errorf("want %v, %q, got %v", kind, why, err)
 	}
-	same(t, before, r.files())
+	router.Same(t, before, r.Files())
 }
 
 func TestRouterRefusals(t *testing.T) {
-	r := newRouter(t, rpi)
-	o := r.options()
+	r := router.New(t, router.RaspberryPi)
+	o := options(r)
 	refused(t, r, o, Refused, "there is no package for aarch64_cortex-a72")
-	r.offer("1.0-r1", nil)
+	r.Offer("1.0-r1", nil)
 	o.MeshRadio = "auto"
 	refused(t, r, o, Refused, `no radio "auto"`) // the built-in one does not mesh
-	r.mustFlash("1.1-r1", nil)
-	r.offer("1.0-r1", nil)
-	refused(t, r, r.options(), Refused, "newer")
-	if report := r.mustFlash("", func(o *Options) { o.Downgrade = true }); report.What != "upgraded" || !strings.Contains(r.temp("procd/globalnet.running"), "# 1.0-r1") {
+	mustFlash(t, r, "1.1-r1", nil)
+	r.Offer("1.0-r1", nil)
+	refused(t, r, options(r), Refused, "newer")
+	if report := mustFlash(t, r, "", func(o *Options) { o.Downgrade = true }); report.What != "upgraded" || !strings.Contains(r.Temp("procd/globalnet.running"), "# 1.0-r1") {
 		t.Errorf("downgrade: %+v", report)
 	}
-	r.mustFlash("2.0-r1", func(o *Options) { o.DryRun = true })
-	if !strings.Contains(r.temp("procd/globalnet.running"), "# 1.0-r1") {
+	mustFlash(t, r, "2.0-r1", func(o *Options) { o.DryRun = true })
+	if !strings.Contains(r.Temp("procd/globalnet.running"), "# 1.0-r1") {
 		t.Error("a dry run changed something")
 	}
 }
 
 // TestHostKey: a pinned router that shows another key is not touched.
 func TestHostKey(t *testing.T) {
-	r := newRouter(t, ar300m)
-	r.offer("1.0-r1", nil)
-	o := r.options()
+	r := router.New(t, router.AR300M)
+	r.Offer("1.0-r1", nil)
+	o := options(r)
 	o.DryRun = true
 	o.Login.Trust = nil
 	refused(t, r, o, NoLogin, "was not accepted")
 	asked := 0
 	o.Login.Trust = func(string, string) bool { asked++; return true }
 	for range 2 {
-		if _, err := r.flash(o); err != nil {
+		if _, err := run(t, r, o); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,32 +74,32 @@ func TestHostKey(t *testing.T) {
 	}
 	refused(t, r, o, NoLogin, "is pinned")
 	o.Login.Hosts.Replace = true
-	if _, err := r.flash(o); err != nil || asked != 2 {
+	if _, err := run(t, r, o); err != nil || asked != 2 {
 		t.Errorf("replacing the pin: %v, asked %d times", err, asked)
 	}
 }
 
 func TestImage(t *testing.T) {
-	r := newRouter(t, one)
-	file := filepath.Join(r.packages, "sysupgrade.bin")
+	r := router.New(t, router.One)
+	file := filepath.Join(r.Packages, "sysupgrade.bin")
 	write := func(devices string) {
 		if err := os.WriteFile(file, image(devices), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	o := r.options()
+	o := options(r)
 	o.Image = file
-	write(`"glinet,gl-mt3000"`)
-	refused(t, r, o, Refused, "is for glinet,gl-mt3000, the router is openwrt,one")
-	if strings.Contains(r.temp("calls"), "sysupgrade -T") {
+	write(`"glinet,gl-router.MT3000"`)
+	refused(t, r, o, Refused, "is for glinet,gl-router.MT3000, the router is openwrt,one")
+	if strings.Contains(r.Temp("calls"), "sysupgrade -T") {
 		t.Error("it was sent all the same")
 	}
 	write(`"openwrt,one"`)
 	o.Progress = at("verify", func() {
-		r.power.Wait() // the stand-in takes the power, as sysupgrade restarts
-		r.on()
+		r.Power.Wait() // the stand-in takes the power, as sysupgrade restarts
+		r.On()
 	})
-	report, err := r.flash(o)
+	report, err := run(t, r, o)
 	// The kernel below is the same, so that flash takes it for not restarted.
 	if f, ok := errors.AsType[*Failure](err); !ok || f.Kind != Pending || !strings.Contains(f.Error(), "restarted") || report.What != "written" {
 		t.Errorf("%+v, %v", report, err)

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+
+	"globalnet/openwrt/guard"
 )
 
 func (s *session) planRemoval() error {
@@ -16,23 +17,11 @@ func (s *session) planRemoval() error {
 	return nil
 }
 
-// removeScript undoes a flash, the last change first. What is not there any more
-// is no error.
-const removeScript = `
-globalnet lan off >/dev/null 2>&1
-[ ! -f ` + undoFile + ` ] || sed '1!G;h;$!d' ` + undoFile + ` | uci -q batch
-for s in network.` + meshName + ` wireless.` + meshName + `; do uci -q delete "$s"; done
-uci -q batch >/dev/null 2>&1 </tmp/globalnet-flash/gone
-for c in network wireless dhcp; do uci -q commit "$c"; done
-`
-
-// remove takes the agent off, with the same guard as an installation.
+// remove takes the agent off, with the same guard as an installation. The package
+// itself puts back what `globalnet setup` changed.
 func (s *session) remove(ctx context.Context) error {
-	if _, err := s.conn.run(ctx, "cat >"+stageDir+"/gone", strings.NewReader(strings.Join(s.dnsLines(), "\n")+"\n")); err != nil {
+	if _, err := s.conn.run(ctx, "globalnet lan off >/dev/null 2>&1; exit 0", nil); err != nil {
 		return err
-	}
-	if _, err := s.conn.run(ctx, "sh", strings.NewReader(removeScript+"exit 0\n")); err != nil {
-		return fmt.Errorf("putting the configuration back: %w", err)
 	}
 	command := "opkg remove globalnet"
 	if s.facts.Manager == "apk" {
@@ -42,19 +31,12 @@ func (s *session) remove(ctx context.Context) error {
 		return fmt.Errorf("removing the package: %w", err)
 	}
 	_, err := s.conn.run(ctx, "rm -rf /etc/globalnet /etc/config/globalnet /etc/config/globalnet-opkg /etc/config/globalnet.apk-new /etc/apk/keys/globalnet.pem && "+
-		fmt.Sprintf("%s start-apply %d", guard, seconds(s.o.times.apply)), nil)
+		fmt.Sprintf("%s start-apply %d", guard.Program, seconds(s.o.times.apply)), nil)
 	return err
 }
 
-// dnsLines are needed only where the router has them.
-func (s *session) dnsLines() []string {
-	for _, d := range s.facts.dns {
-		if d == dnsServer {
-			return dnsGone
-		}
-	}
-	return nil
-}
+// leftover finds sections of ours in configurations of others.
+const leftover = "grep -E \"^config .*'?globalnet(_[A-Za-z0-9_]*)?'?$|gnet.alt\" /etc/config/network /etc/config/wireless /etc/config/firewall /etc/config/dhcp /etc/config/system 2>/dev/null"
 
 // verifyRemoved looks over a new connection that nothing is left.
 func (s *session) verifyRemoved(ctx context.Context) error {
@@ -64,7 +46,7 @@ func (s *session) verifyRemoved(ctx context.Context) error {
 	for {
 		err := s.fresh(ctx)
 		if err == nil {
-			_, err = s.conn.run(ctx, "[ -e "+guardDir+"/applied ] && [ ! -e /usr/sbin/globalnet ] && ! pidof globalnet", nil)
+			_, err = s.conn.run(ctx, "[ -e "+guard.Applied+" ] && [ ! -e /usr/sbin/globalnet ] && ! pidof globalnet && ! "+leftover, nil)
 		}
 		if err == nil {
 			return nil

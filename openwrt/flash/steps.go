@@ -5,27 +5,18 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
-)
 
-//go:embed guard.sh
-var guardScript string
-
-// Paths on the router.
-const (
-	stageDir = "/tmp/globalnet-flash"
-	guardDir = "/etc/globalnet.flash"
-	guard    = guardDir + "/guard"
+	"globalnet/openwrt/archive"
+	"globalnet/openwrt/guard"
 )
 
 func (s *session) connect(ctx context.Context) error { return s.fresh(ctx) }
@@ -87,7 +78,7 @@ func (s *session) planned(format string, args ...any) {
 }
 
 // plan decides what will be done, or that nothing can be.
-func (s *session) plan(context.Context) error {
+func (s *session) plan(ctx context.Context) error {
 	if why, advice := usable(s.facts); why != "" && (s.o.Image == "" || s.facts.distribution == "") {
 		return refuse(why, advice)
 	}
@@ -101,7 +92,7 @@ func (s *session) plan(context.Context) error {
 	case s.o.Remove:
 		err = s.planRemoval()
 	default:
-		err = s.planPackage()
+		err = s.planPackage(ctx)
 	}
 	if err != nil {
 		return err
@@ -112,7 +103,7 @@ func (s *session) plan(context.Context) error {
 	return nil
 }
 
-func (s *session) planPackage() error {
+func (s *session) planPackage(ctx context.Context) error {
 	pkg, err := s.o.choose(s.facts)
 	if err != nil {
 		if _, ok := errors.AsType[*Failure](err); ok {
@@ -122,7 +113,7 @@ func (s *session) planPackage() error {
 	}
 	s.report.Package, s.report.Version, s.report.Signed = pkg.file, pkg.Version, pkg.signed
 	was := s.facts.Installed
-	order := compareVersions(pkg.Version, was)
+	order := archive.CompareVersions(pkg.Version, was)
 	switch {
 	case was != "" && order == 0:
 		s.planned("globalnet %s is installed already: only configure", was)
@@ -145,10 +136,13 @@ func (s *session) planPackage() error {
 	if s.edits, err = s.o.edits(s.facts); err != nil {
 		return err
 	}
+	if err := s.planSetup(ctx); err != nil {
+		return err
+	}
 	for _, line := range s.edits.say {
 		s.planned("%s", line)
 	}
-	if s.pkg != nil || len(s.edits.lines) > 0 {
+	if s.pkg != nil || !s.edits.empty() {
 		s.planned("see over a new connection that it works; else the router puts itself back within %s", s.limit())
 	}
 	return nil
@@ -194,8 +188,8 @@ func (s *session) backup(ctx context.Context) (err error) {
 
 // upload writes a file into the stage and compares its digest.
 func (s *session) upload(ctx context.Context, name string, content []byte) error {
-	to := path.Join(stageDir, name)
-	command := fmt.Sprintf("umask 077; mkdir -p %s && cat >%s && sha256sum <%s", stageDir, to, to)
+	to := path.Join(guard.Stage, name)
+	command := fmt.Sprintf("umask 077; mkdir -p %s && cat >%s && sha256sum <%s", guard.Stage, to, to)
 	out, err := s.conn.run(ctx, command, &counted{s: s, r: bytes.NewReader(content), total: int64(len(content)), start: time.Now()})
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return fmt.Errorf("sending %s: there is no room in the router's /tmp: %w", name, e)
@@ -232,6 +226,14 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// archive is what is to be installed, nil for nothing.
+func (s *session) archive() *archive.Archive {
+	if s.pkg == nil {
+		return nil
+	}
+	return s.pkg.Archive
+}
+
 func (s *session) packageName() string {
 	if s.pkg.APK {
 		return "globalnet.apk"
@@ -241,68 +243,17 @@ func (s *session) packageName() string {
 
 func (s *session) send(ctx context.Context) error { return s.upload(ctx, s.packageName(), s.pkg.bytes) }
 
-var orderFormat = regexp.MustCompile(`(?m)^(START|STOP)=([0-9]+)`)
-
-// links are those that enable the services of the package, and what managers leave
-// beside service scripts that were edited.
-func (a *Archive) links() []string {
-	var all []string
-	for _, f := range a.Files {
-		name, ok := strings.CutPrefix(f.Path, "/etc/init.d/")
-		if !ok {
-			continue
-		}
-		numbers := map[string]string{"START": "50"}
-		for _, m := range orderFormat.FindAllSubmatch(f.Content, -1) {
-			numbers[string(m[1])] = string(m[2])
-		}
-		all = append(all, "/etc/rc.d/S"+numbers["START"]+name, "/etc/rc.d/K"+numbers["STOP"]+name, f.Path+"-opkg", f.Path+".apk-new")
-	}
-	return all
-}
-
-// guarded are the paths that may change.
-func (s *session) guarded() []string {
-	all := []string{
-		"/etc/globalnet", "/etc/config/globalnet-opkg", "/etc/config/globalnet.apk-new",
-	}
-	for _, c := range configs {
-		all = append(all, "/etc/config/"+c)
-	}
-	if s.facts.Manager == "apk" {
-		all = append(all, "/lib/apk/db", "/etc/apk/world", "/etc/apk/keys/globalnet.pem")
-	} else {
-		all = append(all, "/usr/lib/opkg/status")
-		for _, suffix := range []string{"list", "control", "conffiles", "postinst", "prerm", "postinst-pkg", "prerm-pkg"} {
-			all = append(all, "/usr/lib/opkg/info/globalnet."+suffix)
-		}
-	}
-	if s.pkg != nil {
-		all = append(all, s.pkg.Paths()...)
-		all = append(all, s.pkg.links()...)
-	}
-	all = append(all, s.facts.files...)
-	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(p string) bool {
-		return !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "/etc/globalnet/") || strings.HasPrefix(p, "/lib/apk/db/")
-	})
-}
-
 // arm keeps the old files on the router, and has it put them back unless it hears
 // of us: by a process that survives the connection, and by a hook at its start.
 func (s *session) arm(ctx context.Context) error {
-	if err := s.upload(ctx, "guard", []byte(unix(guardScript))); err != nil {
+	if err := s.upload(ctx, "guard", []byte(unix(guard.Script))); err != nil {
 		return err
 	}
-	if err := s.upload(ctx, "paths", []byte(strings.Join(s.guarded(), "\n")+"\n")); err != nil {
+	if err := s.upload(ctx, "paths", []byte(strings.Join(guard.Paths(s.facts.Manager, s.archive(), s.facts.files), "\n")+"\n")); err != nil {
 		return err
-	}
-	var a *Archive
-	if s.pkg != nil {
-		a = s.pkg.Archive
 	}
 	s.armed = true // or not: the connection may end before the answer
-	_, err := s.conn.run(ctx, fmt.Sprintf("KEEP=%s sh %s/guard arm %d", keepMode(s.facts, a), stageDir, seconds(s.o.times.install)), nil)
+	_, err := s.conn.run(ctx, fmt.Sprintf("KEEP=%s sh %s/guard arm %d", keepMode(s.facts, s.archive()), guard.Stage, seconds(s.o.times.install)), nil)
 	if e, ok := errors.AsType[*exitError](err); ok {
 		s.armed = !strings.Contains(e.said, "another flash")
 		return fmt.Errorf("keeping the old files: %w", err)
@@ -312,7 +263,7 @@ func (s *session) arm(ctx context.Context) error {
 
 func (s *session) install(ctx context.Context) error {
 	s.since = time.Now()
-	file := path.Join(stageDir, s.packageName())
+	file := path.Join(guard.Stage, s.packageName())
 	if s.pkg.APK && s.pkg.apkKey != nil {
 		if _, err := s.conn.run(ctx, "cat >/etc/apk/keys/globalnet.pem", bytes.NewReader(s.pkg.apkKey)); err != nil {
 			return fmt.Errorf("installing the key of the package: %w", err)
@@ -326,15 +277,15 @@ func (s *session) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	want := s.pkg.Content("/usr/sbin/globalnet")
-	if got := strings.Fields(out + " -")[0]; want != nil && got != fmt.Sprintf("%x", sha256.Sum256(want)) {
+	want := s.pkg.File("/usr/sbin/globalnet")
+	if got := strings.Fields(out + " -")[0]; want != nil && got != fmt.Sprintf("%x", want.Sum) {
 		return errors.New("the installed program is not that of the package; is the flash full or worn out?")
 	}
 	return nil
 }
 
 func (s *session) installCommand(file string) string {
-	older := s.facts.Installed != "" && compareVersions(s.pkg.Version, s.facts.Installed) < 0
+	older := s.facts.Installed != "" && archive.CompareVersions(s.pkg.Version, s.facts.Installed) < 0
 	command := "opkg install"
 	switch {
 	case s.pkg.APK && s.pkg.apkKey != nil:
@@ -359,25 +310,19 @@ func (s *session) configure(ctx context.Context) error {
 			return fmt.Errorf("writing the passphrase: %w", err)
 		}
 	}
-	if len(s.edits.undo) > 0 {
-		text := strings.Join(s.edits.undo, "\n") + "\n"
-		if _, err := s.conn.run(ctx, "mkdir -p -m 0700 /etc/globalnet && cat >>"+undoFile, strings.NewReader(text)); err != nil {
-			return err
-		}
-	}
 	if len(s.edits.lines) > 0 {
-		if _, err := s.conn.run(ctx, "uci -q batch", strings.NewReader(batch(s.edits.lines))); err != nil {
+		if _, err := s.conn.run(ctx, "uci -q batch", strings.NewReader(s.edits.batch())); err != nil {
 			return fmt.Errorf("writing the configuration: %w", err)
 		}
 	}
 	if _, err := s.conn.run(ctx, "globalnet config check /etc/config/globalnet </dev/null", nil); err != nil {
 		return fmt.Errorf("checking the configuration: %w", err)
 	}
-	return nil
+	return s.setUp(ctx)
 }
 
 // apply has the router follow its new configuration, which may cut us off.
 func (s *session) apply(ctx context.Context) error {
-	_, err := s.conn.run(ctx, fmt.Sprintf("%s start-apply %d", guard, seconds(s.limit())), nil)
+	_, err := s.conn.run(ctx, fmt.Sprintf("%s start-apply %d", guard.Program, seconds(s.limit())), nil)
 	return err
 }

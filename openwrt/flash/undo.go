@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"globalnet/openwrt/guard"
 )
 
 // undo puts the router back after a failure, over a new connection if the old one
@@ -33,7 +35,7 @@ func (s *session) undo(ctx context.Context, err error) error {
 		f.Advice = "Nothing was installed; what was sent is in the router's memory until its next start."
 		if armed {
 			f.State = fmt.Sprintf("The router cannot be reached. It puts itself back within %s, and at its next start.", s.o.times.install)
-			f.Advice = "Wait that long or take the power away and give it back; then try again. " + guardDir + " is gone from it when it is done."
+			f.Advice = "Wait that long or take the power away and give it back; then try again. " + guard.Dir + " is gone from it when it is done."
 		}
 		return f
 	}
@@ -89,14 +91,14 @@ func (s *session) putBackOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	if !s.armed {
-		_, err := s.conn.run(ctx, "rm -rf "+stageDir, nil)
+		_, err := s.conn.run(ctx, "rm -rf "+guard.Stage, nil)
 		return err
 	}
-	if _, err := s.conn.run(ctx, "[ ! -e "+guardDir+"/armed ] || "+guard+" undo", nil); err != nil {
+	if _, err := s.conn.run(ctx, "[ ! -e "+guard.Armed+" ] || "+guard.Program+" undo", nil); err != nil {
 		return err
 	}
 	for {
-		if _, err := s.conn.run(ctx, "[ ! -e "+guardDir+"/armed ] && rm -rf "+guardDir+" "+stageDir+" /etc/rc.d/S11globalnet-flash", nil); err == nil {
+		if _, err := s.conn.run(ctx, "[ ! -e "+guard.Armed+" ] && rm -rf "+guard.Dir+" "+guard.Stage+" "+guard.Hook, nil); err == nil {
 			return nil
 		} else if _, isExit := errors.AsType[*exitError](err); !isExit {
 			return err
@@ -111,7 +113,7 @@ func (s *session) putBackOnce(ctx context.Context) error {
 // connection sees whether the guard got it.
 func (s *session) confirm(ctx context.Context) error {
 	token := rand.Text()
-	command := fmt.Sprintf("[ ! -e %s/armed ] || %s confirm %s; [ \"$(cat /tmp/globalnet-flash.confirmed)\" = %s ]", guardDir, guard, token, token)
+	command := fmt.Sprintf("[ ! -e %s ] || %s confirm %s; [ \"$(cat %s)\" = %s ]", guard.Armed, guard.Program, token, guard.Confirmed, token)
 	for deadline := time.Now().Add(s.limit() / 4); ; {
 		err := errors.New("no connection")
 		if s.conn != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"globalnet/openwrt/guard"
 )
 
 // health is what we read of `globalnet status --json`.
@@ -80,7 +82,7 @@ func (s *session) healthy(ctx context.Context, first bool) error {
 var errLink = errors.New("the connection was cut")
 
 func (s *session) ask(ctx context.Context) error {
-	applied, err := s.conn.run(ctx, "cat "+guardDir+"/applied", nil)
+	applied, err := s.conn.run(ctx, "cat "+guard.Applied, nil)
 	if _, isExit := errors.AsType[*exitError](err); isExit {
 		return errors.New("the router is still applying its configuration")
 	}
@@ -120,17 +122,17 @@ func (s *session) sees(h *health) error {
 	if s.o.Network != "" && h.Network != s.o.Network {
 		return fmt.Errorf("the agent is in the network %q", printable(h.Network))
 	}
-	if s.o.MeshRadio != "" {
-		why := "it does not see " + meshName
+	for _, name := range s.air {
+		why := "it does not see " + name
 		for _, i := range h.Interfaces {
 			switch {
-			case i.Name != meshName:
+			case i.Name != name:
 			case i.Up:
 				why = ""
 			case i.Error != "":
-				why = meshName + ": " + printable(i.Error)
+				why = name + ": " + printable(i.Error)
 			default:
-				why = meshName + " is down"
+				why = name + " is down"
 			}
 		}
 		if why != "" {

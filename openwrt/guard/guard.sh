@@ -10,6 +10,7 @@ SERVICE=/etc/init.d/globalnet
 PROGRAM=/usr/sbin/globalnet
 STAGE=/tmp/globalnet-flash
 CONFIRMED=/tmp/globalnet-flash.confirmed # by whom, for one who lost the answer
+CONFIGS="network wireless firewall dhcp system"
 
 say() {
 	echo "$*"
@@ -92,6 +93,8 @@ arm() {
 		say "no room to keep the files"
 		return 1
 	}
+	# Who upgrades from the router itself is called as the agent is, and lives on.
+	[ -z "$BY" ] || echo "$BY" >"$D/by"
 	while read -r p; do
 		[ -n "$p" ] || continue
 		keep "$p" || {
@@ -151,7 +154,14 @@ files_back() {
 	sync
 }
 
-differs() { ! cmp -s "/etc/config/$1" "$D/old/etc/config/$1"; }
+# changed prints which configurations are not what they were.
+changed() {
+	local c
+	for c in $CONFIGS; do
+		there "/etc/config/$c" || there "$D/old/etc/config/$c" || continue
+		cmp -s "/etc/config/$c" "$D/old/etc/config/$c" || printf '%s ' "$c"
+	done
+}
 
 # reload NAMES: the services whose configuration changed.
 reload() {
@@ -162,6 +172,15 @@ reload() {
 	esac
 	case " $* " in *" firewall "* | *" network "*) bounded 30 /etc/init.d/firewall reload ;; esac
 	case " $* " in *" dhcp "*) bounded 30 /etc/init.d/dnsmasq reload ;; esac
+	case " $* " in *" system "*) bounded 10 /etc/init.d/led restart ;; esac
+}
+
+# agents prints the processes of the agent.
+agents() {
+	local p
+	for p in $(pidof globalnet); do
+		[ "$p" = "$(cat "$D/by" 2>/dev/null)" ] || echo "$p"
+	done
 }
 
 # end stops the agent, also one whose scripts hang.
@@ -170,19 +189,19 @@ end() {
 	for s in "$SERVICE" "$SERVICE"-*; do
 		[ -x "$s" ] && bounded 15 "$s" stop
 	done
-	while pidof globalnet >/dev/null 2>&1 && [ "$n" -lt 12 ]; do
+	while [ -n "$(agents)" ] && [ "$n" -lt 12 ]; do
 		sleep 1
 		n=$((n + 1))
 	done
 	# shellcheck disable=SC2046
-	pidof globalnet >/dev/null 2>&1 && kill -9 $(pidof globalnet)
+	[ -z "$(agents)" ] || kill -9 $(agents)
 	[ -x "$PROGRAM" ] && bounded 10 "$PROGRAM" cleanup
 	# Rules of LANs outlive the agent on purpose, where they were there before.
 	grep -q "mode '*all" "$D/old/etc/config/globalnet" 2>/dev/null || ! [ -x "$PROGRAM" ] || bounded 10 "$PROGRAM" lan off
 }
 
 restore() {
-	local c n=0 changed='' was=
+	local c n=0 was='' what
 	if ! mkdir "$D/restoring" 2>/dev/null; then # somebody else does it
 		while [ -e "$D/armed" ] && [ "$n" -lt 120 ]; do
 			sleep 1
@@ -193,14 +212,11 @@ restore() {
 	fi
 	[ -e "$D/was-running" ] && was=1
 	end
-	for c in network wireless firewall dhcp; do
-		[ -e "$D/old/etc/config/$c" ] && differs "$c" && changed="$changed $c"
-		rm -f "/tmp/.uci/$c"
-	done
-	rm -f /tmp/.uci/globalnet
+	what=$(changed)
+	for c in $CONFIGS globalnet; do rm -f "/tmp/.uci/$c"; done
 	files_back
 	# shellcheck disable=SC2086
-	[ -z "$changed" ] || reload $changed
+	[ -z "$what" ] || reload $what
 	rm -rf /var/run/globalnet
 	if [ -n "$was" ]; then
 		for c in "$SERVICE" "$SERVICE"-*; do
@@ -223,13 +239,13 @@ boot() {
 
 # apply makes the network follow the configuration; the connection may not survive it.
 apply() {
-	local c changed=
-	for c in network wireless firewall dhcp; do differs "$c" && changed="$changed $c"; done
+	local what
+	what=$(changed)
 	if command -v fw4 >/dev/null && ! bounded 30 fw4 check; then
 		echo "the firewall refuses its configuration: fw4 check" >"$D/applied.tmp"
 	else
 		# shellcheck disable=SC2086
-		[ -z "$changed" ] || reload $changed
+		[ -z "$what" ] || reload $what
 		# After a removal there is no service.
 		if [ ! -x "$SERVICE" ] || bounded 30 "$SERVICE" restart; then
 			echo ok >"$D/applied.tmp"

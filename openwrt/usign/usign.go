@@ -1,8 +1,8 @@
 // Package usign signs files as OpenWrt's usign and BSD's signify do, and as
 // minisign does: Ed25519 over the file, in text of two or four lines.
 //
-// One public key serves all three programs. It owns no state and is not part of
-// the router's binary.
+// One public key serves all three programs. It owns no state. The router's binary
+// verifies, and never signs.
 package usign
 
 import (

@@ -11,12 +11,15 @@ case "$1 $2" in
 	key=/etc/globalnet/identity.key
 	[ -e "$key" ] || (umask 077 && cat /proc/sys/kernel/random/uuid >"$key")
 	mesh=
-	[ "$(uci -q get wireless.gnmesh0.disabled)" != 1 ] && uci -q get wireless.gnmesh0 >/dev/null && mesh='{"name":"gnmesh0","up":true}'
+	for radio in radio0 radio1; do
+		name=$(uci -q get wireless.globalnet_$radio.ifname) && mesh="${mesh:+$mesh,}{\"name\":\"$name\",\"up\":true}"
+	done
 	age=$(($(date +%s) - $(date -r "$running" +%s)))
 	printf '{"node":"%s","network":"%s","uptime_ns":%s000000000,"interfaces":[%s],"neighbours":[]}\n' \
 		"$(cat "$key")" "$(uci -q get globalnet.main.network)" "$age" "$mesh"
 	;;
-"cleanup "*) [ ! -e "$running" ] ;;
+"cleanup "*) [ ! -e "$running" ] && { [ "$2" != --uci ] || gn-setup cleanup; } ;;
+"setup "* | "radio setup") exec gn-setup "$@" ;;
 *) ;;
 esac
 exit

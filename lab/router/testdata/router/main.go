@@ -1,10 +1,13 @@
-// Command router stands in for OpenWrt's uci, opkg, apk and ubus in tests: under
+// Command router stands in for OpenWrt's uci, opkg, apk and ubus in tests, and for the
+// agent's commands that write their files: under
 // these names it does to the files what their contracts say, and writes each call
 // to /tmp/calls.
 package main
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,9 +16,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
-	"globalnet/openwrt/flash"
+	"globalnet/openwrt"
+	"globalnet/openwrt/archive"
 	"globalnet/openwrt/uci"
 )
 
@@ -25,7 +30,7 @@ func main() {
 		fmt.Fprintln(f, name, strings.Join(args, " "))
 		f.Close()
 	}
-	commands := map[string]func([]string) error{"uci": runUCI, "opkg": runOpkg, "apk": runAPK, "ubus": runUbus}
+	commands := map[string]func([]string) error{"uci": runUCI, "opkg": runOpkg, "apk": runAPK, "ubus": runUbus, "gn-setup": runSetup}
 	if err := commands[name](args); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		os.Exit(1)
@@ -124,7 +129,7 @@ func one(command, arg string) error {
 
 // unpack writes the files of a package. A configuration that was edited stays, and
 // the new one lands beside it.
-func unpack(a *flash.Archive, beside string) error {
+func unpack(a *archive.Archive, beside string) error {
 	for _, f := range a.Files {
 		to := f.Path
 		if strings.HasPrefix(to, "/etc/config/") {
@@ -160,12 +165,12 @@ func script(path string, env []string, args ...string) error {
 	return cmd.Run()
 }
 
-func open(file string) (*flash.Archive, error) {
+func open(file string) (*archive.Archive, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	return flash.ParseArchive(text)
+	return archive.Read(bytes.NewReader(text), nil)
 }
 
 const (
@@ -343,4 +348,36 @@ func apkDel() error {
 		return err
 	}
 	return os.WriteFile(db, []byte(rest), 0o644)
+}
+
+// runSetup is `globalnet setup`, `radio setup` and what `cleanup --uci` does to files.
+func runSetup(args []string) error {
+	system := openwrt.OpenFiles("/")
+	if args[0] == "cleanup" {
+		p, err := system.Cleanup()
+		if err != nil {
+			return err
+		}
+		return errors.Join(system.Apply(context.Background(), p), system.Keep())
+	}
+	var gives []openwrt.Give
+	for i, a := range args {
+		switch {
+		case strings.HasPrefix(a, "radio") && i > 1:
+			gives = append(gives, openwrt.Give{Radio: a})
+		case a == "--channel":
+			gives[len(gives)-1].Channel, _ = strconv.Atoi(args[i+1])
+		}
+	}
+	if !slices.Contains(args, "--no-reload") {
+		return errors.New("it would cut the connection")
+	}
+	p, err := system.Setup(gives...)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(system.Apply(context.Background(), p), system.Keep()); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(p)
 }
