@@ -31,10 +31,9 @@ function drawFrame() {
   nav?.remove();
   const open = h('button', { type: 'button', class: 'quiet menu', 'aria-expanded': 'false', 'aria-controls': 'nav', 'aria-label': t('Menu'), onclick: toggle }, icon('menu'));
   nav = h('nav', { id: 'nav', 'aria-label': t('Views') }, h('ul', null, views.filter((v) => session.login || !v.owner).map((v) =>
-    h('li', null, h('a', { href: '#/' + v.name, onclick: () => toggle(false) }, icon(v.icon), t(v.title))))));
+    h('li', null, h('a', { href: '#/' + v.name, onclick: () => toggle(false) }, icon(v.icon), t(v.title))))), languageMenu());
   const tools = h('div', { class: 'tools' },
     session.name && h('span', { class: 'router', title: session.node }, session.name),
-    languageMenu(),
     session.login && button(t('Log out'), () => logout().catch((e) => say(e.message, true)), { class: 'quiet' }),
     !session.login && !session.wizard && button(t('Log in'), showLogin, { class: 'main', id: 'login' }), open);
   bar.querySelector('.tools')?.remove();
@@ -76,7 +75,7 @@ async function show(view, moved) {
   }
   if (mine.signal.aborted) return;
   const heading = h('h1', { tabindex: '-1' }, t(view.title));
-  const page = h('div', { class: 'view ' + (view.name ?? 'login') });
+  const page = h('div', { class: 'view in-' + (view.name || view.icon || 'form') });
   main.replaceChildren(heading, page);
   document.title = `${t(view.title)} · ${session.name || 'GlobalNet'}`;
   module.show(page, mine.signal);

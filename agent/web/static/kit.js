@@ -90,14 +90,19 @@ export function age(ns) {
   return (first < 0 ? [[0, 's']] : parts.slice(first, first + 2).filter(([n]) => n > 0)).map(([n, u]) => `${n} ${u}`).join(' ');
 }
 
-// quality of a link by its Babel cost: 96 is a perfect link.
-export function quality(cost) {
+// quality of a link by its Babel cost, against what a perfect one of its kind costs.
+export function quality(cost, kind) {
   if (cost >= 65535) return 'down';
-  return cost <= 144 ? 'good' : cost <= 288 ? 'fair' : 'poor';
+  const times = cost / ({ wire: 96, radio: 128 }[kind] || 1024);
+  return times <= 1.5 ? 'good' : times <= 3 ? 'fair' : 'poor';
 }
 
-export function qualityText(cost) {
-  return { good: t('good'), fair: t('fair'), poor: t('poor'), down: t('down') }[quality(cost)];
+export const qualities = { good: 'good', fair: 'fair', poor: 'poor', down: 'down' };
+
+// linkBadge says how good a link is.
+export function linkBadge(cost, kind) {
+  const q = quality(cost, kind);
+  return badge(q, t(qualities[q]));
 }
 
 // badge is a word with a coloured mark; the word alone says it all.

@@ -257,7 +257,7 @@ export class Picture {
     const looks = new Map();
     for (const l of layout.links) {
       const mine = l.a.self || l.b.self;
-      const q = l.kind === 'route' || l.kind === 'vouch' ? l.kind : quality(l.cost);
+      const q = l.kind === 'route' || l.kind === 'vouch' ? l.kind : quality(l.cost, l.kind);
       const look = q + (mine ? '!' : '') + (l.kind === 'internet' || l.kind === 'mesh' ? '~' : '');
       let list = looks.get(look);
       if (!list) looks.set(look, list = []);

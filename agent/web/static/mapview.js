@@ -1,7 +1,7 @@
 // The map, and beside it the same as a table.
 
 import { nameOf, watch } from './api.js';
-import { badge, button, card, h, many, millis, number, quality, qualityText, replace, t } from './kit.js';
+import { button, card, h, linkBadge, many, millis, number, replace, t } from './kit.js';
 import { Picture } from './map.js';
 
 const kinds = { radio: 'Radio', wire: 'Cable', internet: 'Internet', mesh: 'Through the mesh', vouch: 'They say so' };
@@ -21,7 +21,7 @@ export function show(page, until) {
       legend()),
     h('div', { class: 'side' }, card(t('Chosen'), detail), card(t('Nodes'), filter,
       h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t('Nodes') }, h('table', { class: 'plain' }, h('caption', { class: 'unseen' }, t('Nodes')),
-        h('thead', null, h('tr', null, [t('Node'), t('What it does'), t('Metric')].map((x) => h('th', { scope: 'col' }, x)))), rows))))));
+        h('thead', null, h('tr', null, h('th', { scope: 'col' }, t('Node')), h('th', { scope: 'col', class: 'number' }, t('Metric')))), rows))))));
 
   function choose(id) {
     picture.select(id);
@@ -37,8 +37,8 @@ export function show(page, until) {
     const list = map.nodes.filter((n) => !wanted || nameOf(n.id).toLowerCase().includes(wanted) || n.id.startsWith(wanted));
     list.sort((a, b) => a.metric - b.metric || nameOf(a.id).localeCompare(nameOf(b.id)));
     replace(rows, list.map((n) => h('tr', { class: n.id === picture.chosen && 'chosen' },
-      h('td', null, button(nameOf(n.id), () => choose(n.id === picture.chosen ? null : n.id), { class: 'link', 'aria-pressed': String(n.id === picture.chosen), 'data-focus': n.id })),
-      h('td', { class: 'dim' }, roles(n)), h('td', { class: 'number' }, n.self ? '' : n.metric >= 65535 ? '∞' : number(n.metric)))));
+      h('td', null, button(nameOf(n.id), () => choose(n.id === picture.chosen ? null : n.id), { class: 'link', 'aria-pressed': String(n.id === picture.chosen), 'data-focus': n.id }), h('div', { class: 'dim' }, roles(n))),
+      h('td', { class: 'number' }, n.self ? '' : n.metric >= 65535 ? '∞' : number(n.metric)))));
   }
 
   function drawDetail() {
@@ -51,7 +51,7 @@ export function show(page, until) {
     links.length > 0 && h('ul', { class: 'rows' }, links.map((l) => {
       const other = l.a === n.id ? l.b : l.a;
       return h('li', null, button(nameOf(other), () => choose(other), { class: 'link name', 'data-focus': 'link' + other }), h('span', { class: 'dim' }, t(kinds[l.kind] || l.kind), l.rtt_ns > 0 && ' · ' + millis(l.rtt_ns)),
-        l.kind !== 'vouch' && badge(quality(l.cost), qualityText(l.cost)));
+        l.kind !== 'vouch' && linkBadge(l.cost, l.kind));
     })));
   }
 

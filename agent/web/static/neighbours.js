@@ -1,7 +1,7 @@
 // Neighbours, and what the links to them did in the last hour.
 
 import { nameOf, session, watch } from './api.js';
-import { age, badge, card, h, millis, number, quality, qualityText, rate, replace, t, table } from './kit.js';
+import { age, badge, card, h, linkBadge, millis, number, rate, replace, t, table } from './kit.js';
 import { chart } from './charts.js';
 
 const classes = { radio: 'Radio', wire: 'Cable', internet: 'Internet', mesh: 'Through the mesh' };
@@ -17,19 +17,20 @@ export function show(page, until) {
   const columns = [
     { title: t('Neighbour'), cell: (n) => h('a', { href: '#/neighbours/' + n.node, 'data-focus': n.node, 'aria-current': n.node === chosen && 'true' }, nameOf(n.node)) },
     { title: t('Over'), cell: (n) => t(classes[n.class] || n.class) },
-    { title: t('Link'), cell: (n) => (n.state === 'up' ? badge(quality(n.cost), qualityText(n.cost)) : badge(n.state === 'failed' ? 'bad' : 'wait', t(n.state))) },
+    { title: t('Link'), cell: (n) => (n.state === 'up' ? linkBadge(n.cost, n.class) : badge(n.state === 'failed' ? 'bad' : 'wait', t(n.state))) },
     { title: t('Cost'), number: true, cell: (n) => (n.cost >= 65535 ? '∞' : number(n.cost)) },
     { title: t('Round trip'), number: true, cell: (n) => millis(n.rtt_ns) },
     { title: t('For'), number: true, cell: (n) => age(n.since_ns) },
   ];
 
+  let rows = [];
+  const drawList = () => replace(list, table(t('Neighbours'), columns, rows, t('None yet.')));
+  watch('map', 10, until, drawList); // for the names
   watch('neighbours', 3, until, (v) => {
-    const rows = [...(v)].sort((a, b) => a.cost - b.cost || a.node.localeCompare(b.node));
-    replace(list, table(t('Neighbours'), columns, rows, t('None yet.')));
+    rows = [...v].sort((a, b) => a.cost - b.cost || a.node.localeCompare(b.node));
+    drawList();
     if (!chosen && rows.length && session.login) open(rows[0].node);
   });
-  watch('map', 10, until, () => {});
-
   function open(id) {
     chosen = id;
     end.abort();

@@ -14,7 +14,7 @@ const reasons = { forward: 'would have left in clear' };
 
 export function show(page, until) {
   const networks = h('div', { class: 'cards' });
-  const rest = h('div');
+  const rest = h('div', { class: 'cards' });
   page.append(networks, rest);
   let drawn = '';
   watch('lan', 3, until, (v) => {

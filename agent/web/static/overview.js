@@ -1,7 +1,7 @@
 // The first view: is it working, what is around, what is done for others.
 
 import { get, nameOf, session, watch } from './api.js';
-import { badge, card, h, icon, many, millis, number, qualityText, quality, replace, t } from './kit.js';
+import { badge, card, h, icon, linkBadge, many, millis, number, quality, replace, t } from './kit.js';
 import { Picture } from './map.js';
 
 // judge answers "is it working?" as `globalnet status` does.
@@ -9,7 +9,7 @@ function judge(neighbours, nodes, status) {
   const up = neighbours.filter((n) => n.state === 'up').length;
   if (up) {
     const text = `${many(up, '{0} neighbour', '{0} neighbours')}, ${many(nodes, '{0} node in reach', '{0} nodes in reach')}.`;
-    if (!neighbours.some((n) => n.state === 'up' && quality(n.cost) !== 'poor' && quality(n.cost) !== 'down')) {
+    if (neighbours.every((n) => n.state !== 'up' || ['poor', 'down'].includes(quality(n.cost, n.class)))) {
       return { kind: 'wait', title: t('Working, but slowly'), text, next: t('All links are poor. Move the antenna, choose a quieter channel, or add a cable.') };
     }
     if (up === 1 && nodes > 1) return { kind: 'good', title: t('Working'), text, next: t('Everything goes through one neighbour. A second link would keep you connected if it fails.') };
@@ -78,5 +78,5 @@ function list(neighbours) {
   const sorted = [...neighbours].sort((a, b) => a.cost - b.cost).slice(0, 8);
   return h('ul', { class: 'rows' }, sorted.map((n) => h('li', null, h('a', { href: '#/neighbours/' + n.node, 'data-focus': n.node },
     h('span', { class: 'name' }, nameOf(n.node)), h('span', { class: 'dim' }, n.state === 'up' ? millis(n.rtt_ns) : ''),
-    n.state === 'up' ? badge(quality(n.cost), qualityText(n.cost)) : badge('wait', t(n.state))))));
+    n.state === 'up' ? linkBadge(n.cost, n.class) : badge('wait', t(n.state))))));
 }
