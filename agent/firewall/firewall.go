@@ -90,8 +90,9 @@ type Firewall struct {
 
 	mu       sync.Mutex
 	rules    Rules
-	holds    bool // rules shall be in the kernel
-	noTProxy bool // the kernel has none: datagrams are rejected
+	holds    bool           // rules shall be in the kernel
+	noTProxy bool           // the kernel has none: datagrams are rejected
+	held     []netip.Prefix // of clients, as the table has them
 	restored uint64
 }
 
@@ -126,9 +127,10 @@ func (f *Firewall) put(r Rules) error {
 	if err := addRoutes(r); err != nil {
 		return err
 	}
-	err := writeTable(r, !f.noTProxy)
+	held := heldPrefixes(r)
+	err := writeTable(r, !f.noTProxy, held)
 	if err != nil && !f.noTProxy && slices.ContainsFunc(r.Networks, func(n Network) bool { return n.UDP }) {
-		if err = writeTable(r, false); err == nil {
+		if err = writeTable(r, false, held); err == nil {
 			f.noTProxy = true
 			f.log.Warn("the kernel has no transparent proxying of UDP (kmod-nft-tproxy): it is rejected")
 		}
@@ -136,6 +138,7 @@ func (f *Firewall) put(r Rules) error {
 	if err != nil {
 		return err
 	}
+	f.held = held
 	return dropRoutes(r)
 }
 
@@ -191,10 +194,16 @@ func (f *Firewall) Run(ctx context.Context) error {
 func (f *Firewall) check() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.holds {
-		holdPrefixes(f.rules) // they may have changed; a failure is tried again
+	if !f.holds {
+		return
 	}
-	if !f.holds || tableIsThere() && routesAreThere(f.rules) {
+	holdPrefixes(f.rules) // they may have changed; a failure is tried again
+	if tableIsThere() && routesAreThere(f.rules) {
+		if !slices.Equal(heldPrefixes(f.rules), f.held) {
+			if err := f.put(f.rules); err != nil {
+				f.log.Error("the rules of the LAN do not know of its new addresses", "err", err)
+			}
+		}
 		return
 	}
 	f.restored++

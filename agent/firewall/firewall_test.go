@@ -74,6 +74,9 @@ func TestRulesComeAndGo(t *testing.T) {
 				t.Errorf("%d policy rules of %s, want %d:\n%s", got, family, want, run("ip", family, "rule"))
 			}
 		}
+		if got := run("ip", "-6", "route"); !strings.Contains(got, "unreachable fd47:4e45::/32") {
+			t.Errorf("mesh addresses may take the default route:\n%s", got)
+		}
 		if blocked, err := Blocked(); err != nil || len(blocked) != len(reasons) {
 			t.Errorf("%v %v", blocked, err)
 		}
@@ -122,6 +125,43 @@ func TestRulesComeBack(t *testing.T) {
 		}
 		if f.check(); tableIsThere() {
 			t.Error("put back what was removed on purpose")
+		}
+	})
+}
+
+// What is for clients leaves by the LAN or not at all, whatever the routes say; also
+// where the LAN has got another address since.
+func TestClientsPrefixesAreHeld(t *testing.T) {
+	nft := labtest.RequireProgram(t, "nft")
+	inside(t, func(run func(args ...string) string) {
+		run("ip", "link", "add", "br-lan", "type", "veth", "peer", "name", "wan")
+		run("ip", "link", "set", "br-lan", "up")
+		run("ip", "link", "set", "wan", "up")
+		run("ip", "addr", "add", "192.168.1.1/24", "dev", "br-lan")
+		f := New(nil)
+		if err := f.Apply(rules(Network{Interfaces: []string{"br-lan"}, Mode: All})); err != nil {
+			t.Fatal(err)
+		}
+		holds := func(prefix string) bool {
+			return strings.Contains(run(nft, "list", "chain", "inet", tableName, "output"), "ip daddr "+prefix+` counter name "astray" drop`) &&
+				strings.Contains(run("ip", "route"), "unreachable "+prefix)
+		}
+		if !holds("192.168.1.0/24") {
+			t.Error("the prefix of the LAN is not held")
+		}
+		run("ip", "addr", "add", "192.168.7.1/24", "dev", "br-lan")
+		if f.check(); !holds("192.168.7.0/24") || !holds("192.168.1.0/24") || f.Restored() != 0 {
+			t.Error("a new prefix is not held, or took the place of the old one")
+		}
+		run("ip", "link", "del", "br-lan")
+		if f.check(); !holds("192.168.1.0/24") {
+			t.Error("without the interface it is not held")
+		}
+		if err := f.Apply(rules(Network{Interfaces: []string{"br-lan"}, Mode: Names})); err != nil {
+			t.Fatal(err)
+		}
+		if got := run(nft, "list", "ruleset") + run("ip", "route") + run("ip", "-6", "route"); strings.Contains(got, "astray\" drop") || strings.Contains(got, "unreachable") {
+			t.Errorf("mode names holds what all did:\n%s", got)
 		}
 	})
 }

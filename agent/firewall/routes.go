@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -138,8 +139,9 @@ func routesIn(family, table int) []netlink.Route {
 const lastMetric = 0x7ffffffe
 
 // holdPrefixes has the kernel keep what is for clients when their interface is down: the
-// proxy's answers to them would take the default route otherwise. What was a client's
-// prefix once stays so until nothing of ours is left.
+// proxy's answers to them would take the default route otherwise. So would what is left
+// of connections to mesh addresses when the agent ends and takes its routes with it.
+// What was held once stays so until nothing of ours is left.
 func holdPrefixes(r Rules) error {
 	var errs []error
 	held := map[string]bool{}
@@ -152,20 +154,39 @@ func holdPrefixes(r Rules) error {
 		if !n.has(All) {
 			continue
 		}
-		for _, p := range prefixesOf(n.Interfaces) {
+		for _, p := range append(prefixesOf(n.Interfaces), r.Mesh) {
 			if p.Addr().IsLinkLocalUnicast() || p.Bits() == 0 || held[p.String()] {
 				continue
 			}
+			held[p.String()] = true
 			err := netlink.RouteReplace(&netlink.Route{
 				Dst:  &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())},
 				Type: unix.RTN_UNREACHABLE, Table: unix.RT_TABLE_MAIN, Priority: lastMetric, Protocol: ruleProtocol,
 			})
-			if err != nil {
+			if err != nil && !(p.Addr().Is6() && errors.Is(err, unix.EAFNOSUPPORT)) {
 				errs = append(errs, fmt.Errorf("holding the prefix %s: %w", p, err))
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// heldPrefixes are those of clients, in order.
+func heldPrefixes(r Rules) (list []netip.Prefix) {
+	if !slices.ContainsFunc(r.Networks, func(n Network) bool { return n.has(All) }) {
+		return nil // they are about to go
+	}
+	for _, family := range families {
+		for _, route := range routesIn(family, unix.RT_TABLE_MAIN) {
+			addr, ok := netip.AddrFromSlice(route.Dst.IP)
+			ones, _ := route.Dst.Mask.Size()
+			if p := netip.PrefixFrom(addr.Unmap(), ones); ok && p != r.Mesh {
+				list = append(list, p)
+			}
+		}
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Compare(list[j]) < 0 })
+	return list
 }
 
 // deliver has what the proxy's table is asked for end on this machine.

@@ -3,6 +3,7 @@ package firewall
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
@@ -23,9 +24,10 @@ const (
 	ReasonVirtual = "virtual"        // to virtual addresses, and no TCP
 	ReasonMesh    = "mesh"           // to mesh addresses, where that is off, and from there
 	ReasonDoor    = "own_port"       // to our own ports, past the redirection
+	ReasonAstray  = "astray"         // for a client, by another interface than the LAN's
 )
 
-var reasons = []string{ReasonBlocked, ReasonDoT, ReasonQUIC, ReasonNTP, ReasonUDP, ReasonICMP, ReasonOther, ReasonForward, ReasonVirtual, ReasonMesh, ReasonDoor}
+var reasons = []string{ReasonBlocked, ReasonDoT, ReasonQUIC, ReasonNTP, ReasonUDP, ReasonICMP, ReasonOther, ReasonForward, ReasonVirtual, ReasonMesh, ReasonDoor, ReasonAstray}
 
 // writer writes a table. Chains are written before what leads to them.
 type writer struct {
@@ -34,15 +36,16 @@ type writer struct {
 	chains map[string]*nftables.Chain
 	rules  Rules
 	tproxy bool
+	held   []netip.Prefix // of clients in mode all
 }
 
 // writeTable replaces the table in one transaction.
-func writeTable(r Rules, tproxy bool) error {
+func writeTable(r Rules, tproxy bool, held []netip.Prefix) error {
 	c, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("opening nftables: %w", err)
 	}
-	w := &writer{c: c, table: ours(), chains: make(map[string]*nftables.Chain), rules: r, tproxy: tproxy}
+	w := &writer{c: c, table: ours(), chains: make(map[string]*nftables.Chain), rules: r, tproxy: tproxy, held: held}
 	c.AddTable(w.table) // so that there is one to delete
 	c.DelTable(w.table)
 	c.AddTable(w.table)
@@ -53,6 +56,7 @@ func writeTable(r Rules, tproxy bool) error {
 	w.nat()
 	w.forward()
 	w.input()
+	w.output()
 	w.postrouting()
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("writing table inet %s: %w", tableName, err)
@@ -333,6 +337,24 @@ func (w *writer) input() {
 		for _, p := range []uint16{w.rules.DNSPort, w.rules.ProxyPort} {
 			w.rule("input", port(proto, p), direct(), count(ReasonDoor), drop)
 		}
+	}
+}
+
+// output keeps what is for clients in mode all from leaving by another interface: a
+// route that a provider's DHCP gives (option 121) may lead there.
+func (w *writer) output() {
+	if len(w.held) == 0 {
+		return
+	}
+	w.base("output", nftables.ChainTypeFilter, nftables.ChainHookOutput, nftables.ChainPriorityFilter, 10)
+	w.rule("output", to("lo"), accept)
+	for _, n := range w.rules.Networks {
+		for _, ifname := range n.Interfaces {
+			w.rule("output", to(ifname), accept)
+		}
+	}
+	for _, p := range w.held {
+		w.rule("output", addressed(p), count(ReasonAstray), drop)
 	}
 }
 
