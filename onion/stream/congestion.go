@@ -23,6 +23,11 @@ const (
 	// buffers, where no cell can be put before another.
 	leastDelay = 700 * time.Microsecond
 	mostDelay  = 10 * time.Millisecond
+	// enoughSamples are how many round trips it takes to tell that cells wait. Where
+	// processors are busy each is late by chance; the shortest of two is then far from
+	// the shortest of hundreds, and a small window would stay small for ever.
+	enoughSamples = 24
+
 	// A path may change; its shortest round trip is that of the last one to two of these.
 	baseAge = 10 * time.Second
 )
@@ -49,6 +54,7 @@ type congestion struct {
 	// Of the round under way, which ends when the cell roundEnd is acknowledged.
 	roundEnd uint32
 	shortest time.Duration
+	samples  int
 	arrived  uint32 // cells acknowledged
 	marked   uint32 // of them, cells that some relay marked
 	limited  bool   // the window was used up
@@ -150,6 +156,7 @@ func (c *congestion) measure(now time.Time, rtt time.Duration) {
 	if c.base[0] == 0 || rtt < c.base[0] {
 		c.base[0] = rtt
 	}
+	c.samples++
 	if c.shortest == 0 || rtt < c.shortest {
 		c.shortest = rtt
 	}
@@ -168,9 +175,13 @@ func (c *congestion) target() time.Duration {
 }
 
 // round ends a round trip. The shortest one in it tells how long the queues are
-// that never drain.
+// that never drain; while there are few it can tell that there is none.
 func (c *congestion) round() {
 	waiting, target := c.shortest-c.shortestEver(), c.target()
+	if waiting > target && c.samples < enoughSamples && c.marked == 0 && c.drain == 0 && !c.slow {
+		c.roundEnd = c.sent
+		return
+	}
 	if waiting >= target/2 || c.marked > 0 {
 		c.calm = 0
 	}
@@ -200,7 +211,7 @@ func (c *congestion) round() {
 	}
 	c.window = min(max(c.window, leastWindow), MostWindow)
 	c.lastPeak, c.peak = c.peak, c.unanswered()
-	c.roundEnd, c.shortest, c.arrived, c.marked, c.limited = c.sent, 0, 0, 0, c.room() <= 0
+	c.roundEnd, c.shortest, c.samples, c.arrived, c.marked, c.limited = c.sent, 0, 0, 0, 0, c.room() <= 0
 }
 
 // receipts is the receiver's half: it says what has arrived.

@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/binary"
 	"io"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,7 @@ type wire struct {
 	rtt  time.Duration
 	free time.Time
 	due  []time.Time // of the credits under way
+	late func() time.Duration
 }
 
 func (w *wire) run(rate float64, rounds int) {
@@ -42,7 +44,14 @@ func (w *wire) run(rate float64, rounds int) {
 			}
 			w.free = w.free.Add(time.Duration(float64(time.Second) / rate))
 			if w.c.sent%creditEvery == 0 {
-				w.due = append(w.due, w.free.Add(w.rtt))
+				at := w.free.Add(w.rtt)
+				if w.late != nil {
+					at = at.Add(w.late())
+				}
+				if n := len(w.due); n > 0 && at.Before(w.due[n-1]) {
+					at = w.due[n-1]
+				}
+				w.due = append(w.due, at)
 			}
 		}
 		w.now = w.due[0]
@@ -174,4 +183,25 @@ func TestReadersWakeOnceABatch(t *testing.T) {
 		}
 		<-reads
 	})
+}
+
+// Hops whose processors are busy are late by chance. That is no queue: the window stays
+// near what the path takes.
+func TestBusyHopsAreNoQueue(t *testing.T) {
+	const rate, hops = 10000, 14
+	rng := rand.New(rand.NewPCG(1, 2))
+	w := &wire{c: newCongestion(), now: time.Unix(1, 0), rtt: 700 * time.Microsecond, late: func() (sum time.Duration) {
+		for range hops {
+			if rng.Float64() < 0.3 { // 2 ms in the mean
+				sum += time.Duration(rng.ExpFloat64() * float64(2*time.Millisecond) / hops / 0.3)
+			}
+		}
+		return sum
+	}}
+	w.run(rate, 20000)
+	began, acked := w.now, w.c.acked
+	w.run(rate, 5000)
+	if got := float64(w.c.acked-acked) / w.now.Sub(began).Seconds(); got < 0.9*rate {
+		t.Errorf("%.0f cells a second on a path of %d; the window is %.0f", got, rate, w.c.window)
+	}
 }
