@@ -40,6 +40,7 @@ var layers = map[string][]string{
 	"agent/files":       {},
 	"agent/control":     {"agent/config", "agent/metrics", "mesh", "internal/identity"},
 	"agent/metrics":     {},
+	"agent/console":     {"agent/control", "agent/config", "mesh", "internal/identity"},
 	"agent/web":         {"agent/config", "agent/control", "mesh", "internal/identity"},
 	"mesh":              {"mesh/beacon", "mesh/link", "mesh/babel", "mesh/peers", "internal/identity"},
 	"mesh/beacon":       {"internal/identity"},

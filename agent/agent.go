@@ -193,6 +193,7 @@ func newRand() *rand.Rand {
 func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return control.Run(ctx, a.o.Config.Socket, a, a.o.Log) })
+	group.Go(func() error { return a.serveConsole(ctx) })
 	// The mesh outlives the hash table, which hands on what it holds when ctx ends.
 	meshCtx, stopMesh := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return a.node.Run(meshCtx) })

@@ -46,6 +46,8 @@ type Config struct {
 
 	DHT DHT
 
+	ConsolePort uint16 // of loopback; 0: no console
+
 	MaxNeighbours  int
 	HelloInterval  time.Duration
 	UpdateInterval time.Duration

@@ -44,7 +44,7 @@ func TestWithLive(t *testing.T) {
 	to := parse(t, `config globalnet
 	option network n; option passphrase 12345678; list interface x; list exclude y; option listen_port 1
 	option port_range 2-9; option identity /i; option state_dir /s; option socket /c; option log_level error
-	option wireguard user; option memory small; option dht client; option max_neighbours 3; option hello_interval 1.5
+	option wireguard user; option memory small; option dht client; option console_port 4748; option max_neighbours 3; option hello_interval 1.5
 	option update_interval 20
 config peer
 	option node `+nodeA+`

@@ -47,6 +47,7 @@ var mainOptions = []option[Config]{
 	{name: "wireguard", set: setWireGuard, get: func(c *Config) []string { return one(c.WireGuard) }},
 	{name: "memory", set: setMemory, get: func(c *Config) []string { return one(c.Memory) }},
 	{name: "dht", set: setDHT, get: func(c *Config) []string { return one(c.DHT) }},
+	{name: "console_port", set: setConsolePort, get: func(c *Config) []string { return one(int(c.ConsolePort)) }},
 	{name: "max_neighbours", live: true, set: setMaxNeighbours, get: func(c *Config) []string { return one(c.MaxNeighbours) }},
 	{
 		name: "hello_interval",
@@ -133,6 +134,15 @@ func parsePort(v string) (uint16, error) {
 
 func setListenPort(_ *reader, c *Config, v string) (err error) {
 	c.ListenPort, err = parsePort(v)
+	return err
+}
+
+func setConsolePort(_ *reader, c *Config, v string) (err error) {
+	if v == "0" {
+		c.ConsolePort = 0
+		return nil
+	}
+	c.ConsolePort, err = parsePort(v)
 	return err
 }
 
