@@ -25,6 +25,7 @@ type Error struct {
 	Code    string `json:"code"`
 	Message string `json:"error"`
 	Hint    string `json:"hint"`
+	Option  string `json:"option,omitempty"` // section.option that is wrong
 }
 
 func (e *Error) Error() string { return e.Message }

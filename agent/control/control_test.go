@@ -36,6 +36,7 @@ type fake struct {
 	onion   Onion
 
 	services Services
+	settings fakeSettings
 }
 
 func (f *fake) Status(ctx context.Context) (mesh.Status, error) {

@@ -63,6 +63,14 @@ var descriptions = map[string]described{
 	"/v1/services/remove": {summary: "Take a service out of the configuration file and reload; its key stays.", body: ServiceName{}, answer: empty{}},
 	"/v1/lan":             {summary: "The LAN edge.", answer: LANStatus{}},
 	"/v1/lan/off":         {summary: "Remove the rules of the LAN until the next reload or start.", answer: empty{}},
+	"GET /v1/config":      {summary: "The configuration, secrets hidden, and what may be in it.", answer: SettingsView{}},
+	"POST /v1/config":     {summary: "Change the configuration, all or nothing; undone unless it is confirmed.", body: ChangeRequest{}, answer: Changed{}},
+	"/v1/config/confirm":  {summary: "Keep what was changed.", body: ChangeID{}, answer: empty{}},
+	"/v1/config/undo":     {summary: "Put the configuration back as it was before.", body: ChangeID{}, answer: empty{}},
+	"/v1/lan/mode":        {summary: "Change the mode of a network, or of a client in it.", body: LANModeRequest{}, answer: Changed{}},
+	"/v1/log":             {summary: "What the agent said lately.", query: []string{"after?"}, answer: Log{}},
+	"/v1/map":             {summary: "The neighbourhood: nodes and links.", answer: Map{}},
+	"/v1/history":         {summary: "What was measured of a neighbour in the last hour.", query: []string{"neighbour"}, answer: History{}},
 	metricsPath:           {summary: "Numbers for Prometheus, text format 0.0.4.", media: "text/plain"},
 	eventsPath:            {summary: "Server-sent events: the name of a resource, and what it answers now.", media: "text/event-stream"},
 }
@@ -123,6 +131,8 @@ func (s *schemas) of(t reflect.Type) object {
 	switch t {
 	case reflect.TypeFor[time.Duration]():
 		return object{"type": "integer", "format": "int64", "description": "nanoseconds"}
+	case reflect.TypeFor[time.Time]():
+		return object{"type": "string", "format": "date-time"}
 	case reflect.TypeFor[netip.Addr](), reflect.TypeFor[netip.Prefix](), reflect.TypeFor[netip.AddrPort]():
 		return object{"type": "string", "description": strings.ToLower(t.Name())}
 	case reflect.TypeFor[identity.NodeID]():
@@ -199,7 +209,10 @@ func openapi(t *testing.T) object {
 		"content": object{"application/json": object{"schema": s.of(reflect.TypeFor[Error]())}}}
 	paths := object{}
 	for _, r := range resources {
-		d, ok := descriptions[r.path]
+		d, ok := descriptions[r.method+" "+r.path] // where a path has two methods
+		if !ok {
+			d, ok = descriptions[r.path]
+		}
 		if !ok {
 			t.Errorf("%s %s is not described: add it to the table of this test, then -update", r.method, r.path)
 			continue
@@ -227,9 +240,15 @@ func openapi(t *testing.T) object {
 		if len(parameters) > 0 {
 			operation["parameters"] = parameters
 		}
-		paths[r.path] = object{strings.ToLower(r.method): operation}
+		if paths[r.path] == nil {
+			paths[r.path] = object{}
+		}
+		paths[r.path].(object)[strings.ToLower(r.method)] = operation
 	}
 	for path := range descriptions {
+		if _, after, ok := strings.Cut(path, " "); ok {
+			path = after
+		}
 		if paths[path] == nil {
 			t.Errorf("%s is described, but not served", path)
 		}

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -43,7 +44,8 @@ const (
 	maxConnections = 32
 	maxHeader      = 8 << 10
 	maxBody        = 1 << 10
-	maxPut         = 8 << 10 // a value of 4 KiB in base64; a service of many ports
+	maxPut         = 8 << 10  // a value of 4 KiB in base64; a service of many ports
+	maxChanges     = 16 << 10 // of the configuration
 	requestTime    = 10 * time.Second
 	idleTime       = 30 * time.Second
 	closeTime      = 2 * time.Second
@@ -270,6 +272,14 @@ var resources = []struct {
 	{http.MethodPost, "/v1/lan/off", func(a api) http.HandlerFunc { return a.lan(lanOff) }},
 	{http.MethodGet, metricsPath, func(a api) http.HandlerFunc { return a.metrics }},
 	{http.MethodGet, eventsPath, func(a api) http.HandlerFunc { return a.events }},
+	{http.MethodGet, configPath, func(a api) http.HandlerFunc { return a.page(getConfig) }},
+	{http.MethodPost, configPath, func(a api) http.HandlerFunc { return a.page(postConfig) }},
+	{http.MethodPost, configPath + "/confirm", func(a api) http.HandlerFunc { return a.page(confirmConfig) }},
+	{http.MethodPost, configPath + "/undo", func(a api) http.HandlerFunc { return a.page(undoConfig) }},
+	{http.MethodPost, "/v1/lan/mode", func(a api) http.HandlerFunc { return a.page(setLANMode) }},
+	{http.MethodGet, "/v1/log", func(a api) http.HandlerFunc { return a.page(getLog) }},
+	{http.MethodGet, "/v1/map", func(a api) http.HandlerFunc { return a.page(getMap) }},
+	{http.MethodGet, "/v1/history", func(a api) http.HandlerFunc { return a.page(getHistory) }},
 	{http.MethodPost, tunnelPath, func(a api) http.HandlerFunc { return a.tunnel }},
 }
 
@@ -277,8 +287,11 @@ var resources = []struct {
 func limitBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		limit := int64(maxBody)
-		if r.URL.Path == "/v1/dht/put" || r.URL.Path == "/v1/services/add" {
+		switch r.URL.Path {
+		case "/v1/dht/put", "/v1/services/add":
 			limit = maxPut
+		case configPath:
+			limit = maxChanges
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 		if err != nil {
@@ -288,6 +301,23 @@ func limitBody(next http.Handler) http.Handler {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		next.ServeHTTP(w, r)
 	})
+}
+
+// configPath is the configuration; it has two methods.
+const configPath = "/v1/config"
+
+// Route is a request that the API answers.
+type Route struct {
+	Method, Path string
+	Lasts        bool // its answer goes on
+}
+
+// Routes lists what Handler answers.
+func Routes() (list []Route) {
+	for _, r := range resources {
+		list = append(list, Route{r.method, r.path, r.path == tunnelPath || r.path == eventsPath})
+	}
+	return list
 }
 
 type api struct{ agent Agent }
@@ -316,12 +346,17 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 
 // unknown is told apart from a wrong method by trying the other one.
 func (a api) unknown(w http.ResponseWriter, r *http.Request) {
+	var methods []string
 	for _, known := range resources {
 		if r.URL.Path == known.path {
-			w.Header().Set("Allow", known.method)
-			fail(w, http.StatusMethodNotAllowed, Error{Code: "bad_method", Message: "method not allowed", Hint: "use " + known.method})
-			return
+			methods = append(methods, known.method)
 		}
+	}
+	if methods != nil {
+		allow := strings.Join(methods, ", ")
+		w.Header().Set("Allow", allow)
+		fail(w, http.StatusMethodNotAllowed, Error{Code: "bad_method", Message: "method not allowed", Hint: "use " + allow})
+		return
 	}
 	fail(w, http.StatusNotFound, Error{Code: "not_found", Message: "no such resource", Hint: "see docs/protocols/control.md; agent and command may be of different versions"})
 }
