@@ -301,10 +301,13 @@ const (
 	EndResource                     // too many streams
 	EndProtocol                     // the rules of the stream were broken
 	EndCircuit                      // the circuit broke; never on the wire
+	EndNeedsKey                     // the service is restricted, we have no key; never on the wire
+	EndWrongKey                     // the same, and ours is not taken; never on the wire
 )
 
 var endTexts = [...]string{"closed", "failed", "not allowed by the exit policy", "name not known", "connection refused",
-	"unreachable", "timeout", "connection reset", "too many streams", "protocol broken", "circuit lost"}
+	"unreachable", "timeout", "connection reset", "too many streams", "protocol broken", "circuit lost",
+	"the service is restricted, and this node has no key for it", "the service is restricted, and does not take this node's key"}
 
 func (r EndReason) String() string {
 	if int(r) < len(endTexts) {
@@ -318,5 +321,8 @@ func ParseEnd(b []byte) (EndReason, error) {
 	if len(b) != 1 {
 		return 0, fmt.Errorf("%w: end of %d bytes", ErrMessage, len(b))
 	}
-	return EndReason(b[0]), nil
+	if r := EndReason(b[0]); r != EndNeedsKey && r != EndWrongKey {
+		return r, nil
+	}
+	return EndMisc, nil // who sends these lies
 }

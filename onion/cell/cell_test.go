@@ -270,11 +270,17 @@ func TestBodies(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestReasonsHaveWords(t *testing.T) {
-	if len(reasonTexts) != int(ReasonShutdown)+1 || len(endTexts) != int(EndCircuit)+1 {
+	if len(reasonTexts) != int(ReasonShutdown)+1 || len(endTexts) != int(EndWrongKey)+1 {
 		t.Errorf("%d and %d texts", len(reasonTexts), len(endTexts))
 	}
 	if Reason(200).String() != "reason 200" || EndReason(201).String() != "reason 201" || ReasonTimeout.String() != "timeout" {
 		t.Error("wrong words")
+	}
+	// What only this node says of itself is not believed of others.
+	for _, r := range []EndReason{EndNeedsKey, EndWrongKey} {
+		if got, err := ParseEnd([]byte{byte(r)}); got != EndMisc || err != nil {
+			t.Errorf("%q from elsewhere is %q, %v", r, got, err)
+		}
 	}
 }
 

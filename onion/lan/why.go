@@ -32,6 +32,10 @@ func whyPage(reason cell.EndReason, inside bool) []byte {
 		status, text = http.StatusNotFound, "There is no such service, or nobody has heard of it for an hour. Check the address."
 	case reason == cell.EndResolve:
 		text = "This name is not known on the internet."
+	case reason == cell.EndNeedsKey:
+		text = "The service lets in only whom its owner knows, and this router has no key for it."
+	case reason == cell.EndWrongKey:
+		text = "The service lets in only whom its owner knows, and does not take this router's key. Ask the owner to add it."
 	case reason == cell.EndPolicy && inside:
 		text = "The service does not take connections on this port."
 	case reason == cell.EndPolicy:

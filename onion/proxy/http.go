@@ -29,6 +29,8 @@ var httpStatus = [...]int{
 	cell.EndResource:    http.StatusServiceUnavailable,
 	cell.EndProtocol:    http.StatusBadGateway,
 	cell.EndCircuit:     http.StatusBadGateway,
+	cell.EndNeedsKey:    http.StatusForbidden,
+	cell.EndWrongKey:    http.StatusForbidden,
 }
 
 // httpTunnel makes the answers to CONNECT.

@@ -41,6 +41,8 @@ var socks5Replies = [...]byte{
 	cell.EndResource:    replyFailure,
 	cell.EndProtocol:    replyFailure,
 	cell.EndCircuit:     replyFailure,
+	cell.EndNeedsKey:    replyNotAllowed,
+	cell.EndWrongKey:    replyNotAllowed,
 }
 
 // socks5 makes the answers of RFC 1928 section 6.

@@ -144,8 +144,10 @@ func (e *Error) Unwrap() []error { return []error{&stream.EndError{Reason: e.Rea
 func explain(id identity.NodeID, err error) error {
 	reason := cell.EndUnreachable
 	switch {
-	case errors.Is(err, desc.ErrNeedsAuthorisation), errors.Is(err, desc.ErrNotAuthorised):
-		reason = cell.EndPolicy
+	case errors.Is(err, desc.ErrNeedsAuthorisation):
+		reason = cell.EndNeedsKey
+	case errors.Is(err, desc.ErrNotAuthorised):
+		reason = cell.EndWrongKey
 	case errors.Is(err, context.DeadlineExceeded):
 		reason = cell.EndTimeout
 	case errors.Is(err, context.Canceled):

@@ -65,8 +65,8 @@ func TestExplain(t *testing.T) {
 		err  error
 		want cell.EndReason
 	}{
-		{desc.ErrNeedsAuthorisation, cell.EndPolicy},
-		{fmt.Errorf("wrapped: %w", desc.ErrNotAuthorised), cell.EndPolicy},
+		{desc.ErrNeedsAuthorisation, cell.EndNeedsKey},
+		{fmt.Errorf("wrapped: %w", desc.ErrNotAuthorised), cell.EndWrongKey},
 		{service.ErrNotFound, cell.EndUnreachable},
 		{fmt.Errorf("%w: %w", errNoPoint, errSilent), cell.EndUnreachable},
 		{errors.Join(context.DeadlineExceeded, errSilent), cell.EndTimeout},
