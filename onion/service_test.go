@@ -16,7 +16,6 @@ import (
 	"globalnet/onion/cell"
 	"globalnet/onion/client"
 	"globalnet/onion/service"
-	"globalnet/onion/service/desc"
 	"globalnet/onion/service/key"
 	"globalnet/onion/stream"
 )
@@ -266,50 +265,6 @@ func TestServicesThatAreNotThere(t *testing.T) {
 	w.wait("no circuits to the service", func() bool { return len(circuitsFor(host)) == 0 })
 	if err := greet(visitor, id.NodeID()); err == nil {
 		t.Error("a service that was taken away answers")
-	}
-}
-
-func TestRestrictedService(t *testing.T) {
-	w, _ := serviceNetwork(t, 5, nil)
-	id := mustIdentity(t)
-	mine, other := mustClientKey(t), mustClientKey(t)
-	c := w.echoService(id)
-	c.Restricted, c.Clients = true, []key.ClientPublic{mine.Public()}
-	host := w.nodes[0]
-	host.SetServices([]service.Config{c})
-	w.published(host)
-	for _, tt := range []struct {
-		name string
-		key  *key.ClientKey
-		want error
-	}{
-		{"no key", nil, desc.ErrNeedsAuthorisation},
-		{"another key", other, desc.ErrNotAuthorised},
-		{"the key", mine, nil},
-	} {
-		visitor := w.nodes[1]
-		visitor.Client().NewIdentity()
-		visitor.SetServiceKeys(map[identity.NodeID]*key.ClientKey{id.NodeID(): tt.key})
-		err := greet(visitor, id.NodeID())
-		if !errors.Is(err, tt.want) || tt.want != nil && reasonOf(err) != cell.EndPolicy {
-			t.Errorf("%s: %v", tt.name, err)
-		}
-	}
-	// Who is shut out does not get in again by what it knows.
-	c.Clients = []key.ClientPublic{other.Public()}
-	stored := host.Services()[0].Published
-	host.SetServices([]service.Config{c})
-	w.wait("published again", func() bool { s := host.Services()[0]; return s.Stored == 2 && s.Published.After(stored) })
-	visitor := w.nodes[1]
-	for _, circuit := range visitor.Client().Circuits() {
-		visitor.Client().CloseCircuit(circuit.ID)
-	}
-	if err := greet(visitor, id.NodeID()); err == nil {
-		t.Error("a client that was shut out gets in")
-	}
-	visitor.SetServiceKeys(map[identity.NodeID]*key.ClientKey{id.NodeID(): other})
-	if err := greet(visitor, id.NodeID()); err != nil {
-		t.Errorf("the client that was let in: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -23,15 +24,17 @@ const (
 
 // caller is the circuit of a client.
 type caller struct {
-	held *client.Held
-	idle time.Time // since when there are no streams; of run
+	held       *client.Held
+	authorised bool
+	epoch      int       // of the introduction
+	idle       time.Time // since when there are no streams; of run
 }
 
 // answerSome begins to answer introductions that wait, as many as go at once.
 func (o *offer) answerSome(ctx context.Context) {
 	for o.mayAnswer() {
 		o.mu.Lock()
-		full := len(o.clients) >= maxClients
+		full, epoch := len(o.clients) >= maxClients, o.epoch
 		o.mu.Unlock()
 		if full && !o.closeOldest() {
 			return
@@ -42,7 +45,7 @@ func (o *offer) answerSome(ctx context.Context) {
 		}
 		o.answering++
 		if !o.h.start(func(context.Context) {
-			err := o.answer(ctx, i)
+			err := o.answer(ctx, i, epoch)
 			if err != nil {
 				o.h.cfg.Log.Debug("introduction not answered", "err", err)
 			}
@@ -79,7 +82,7 @@ func (o *offer) mayAnswer() bool {
 }
 
 // answer goes to where the client waits.
-func (o *offer) answer(ctx context.Context, i *intro.Introduction) error {
+func (o *offer) answer(ctx context.Context, i *intro.Introduction, epoch int) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	a, err := i.Answer()
@@ -92,17 +95,24 @@ func (o *offer) answer(ctx context.Context, i *intro.Introduction) error {
 	if err != nil {
 		return err
 	}
-	c := &caller{held: held}
+	c := &caller{held: held, authorised: i.Authorised, epoch: epoch}
 	o.mu.Lock()
-	o.clients[c] = struct{}{}
+	late := o.epoch != epoch
+	if !late {
+		o.clients[c] = struct{}{}
+	}
 	o.mu.Unlock()
+	if late { // it may be who was shut out meanwhile
+		held.Close()
+		return errShut
+	}
 	leave := func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		delete(o.clients, c)
 	}
 	err = held.Circuit().Join(circuit.Joint{
-		Session: intro.NewServiceSession(a.Suite, a.Keys), Accept: o.accept, Budget: o.h.cfg.Budget,
+		Session: intro.NewServiceSession(a.Suite, a.Keys), Accept: func(s *stream.Stream, m cell.Begin) { o.accept(c, s, m) }, Budget: o.h.cfg.Budget,
 	}, &cell.Message{Command: cell.MsgRendezvous1, Body: a.Body})
 	if err != nil || ctx.Err() != nil || !o.h.start(func(ctx context.Context) {
 		defer leave()
@@ -118,8 +128,14 @@ func (o *offer) answer(ctx context.Context, i *intro.Introduction) error {
 	return nil
 }
 
+var errShut = errors.New("somebody was shut out meanwhile")
+
 // accept takes a stream of a client, on the reader's goroutine.
-func (o *offer) accept(s *stream.Stream, m cell.Begin) {
+func (o *offer) accept(c *caller, s *stream.Stream, m cell.Begin) {
+	if !o.welcome(c) {
+		s.CloseWith(cell.EndPolicy)
+		return
+	}
 	select {
 	case o.h.streams <- struct{}{}:
 	default:
@@ -170,6 +186,8 @@ func (o *offer) closeIdle() {
 		switch {
 		case c.held.Circuit().Streams() > 0:
 			c.idle = time.Time{}
+		case c.epoch != o.epoch:
+			over = append(over, c)
 		case c.idle.IsZero():
 			c.idle = now
 		case now.Sub(c.idle) > idleClient:

@@ -9,7 +9,6 @@ package host
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -99,9 +98,8 @@ func (h *Host) start(f func(ctx context.Context)) bool {
 	return true
 }
 
-// Set says which services there are. Those that are as before go on; a change of
-// anything but the name and the ports makes new introduction points, so that whoever is
-// shut out does not know them.
+// Set says which services there are. Those that are as before go on, and so do those of
+// which only name, ports or clients changed. Other changes begin a service anew.
 func (h *Host) Set(list []service.Config) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -117,6 +115,7 @@ func (h *Host) Set(list []service.Config) {
 		old := h.offers[id]
 		if old != nil && same(old.config, c) {
 			old.setPorts(c)
+			old.admit(c)
 			continue
 		}
 		o := newOffer(h, c)
@@ -150,10 +149,9 @@ func (h *Host) Look() {
 	}
 }
 
-// same reports whether two services differ in name and ports alone.
+// same reports whether two services differ in name, ports and clients alone.
 func same(a, b service.Config) bool {
-	return a.Points == b.Points && a.Restricted == b.Restricted && a.SingleHop == b.SingleHop && a.Work == b.Work &&
-		slices.Equal(a.Clients, b.Clients)
+	return a.Points == b.Points && a.SingleHop == b.SingleHop && a.Work == b.Work
 }
 
 // Status returns the state of the services, in the order in which they were set.

@@ -27,10 +27,8 @@ const (
 // offer is a service that this node offers.
 type offer struct {
 	h      *Host
-	config service.Config // without ports
-	self   *key.ClientKey // by which machines of a restricted service read each other
-	cookie desc.Cookie
-	access desc.Access
+	config service.Config     // of the beginning, without what may change
+	self   *key.ClientKey     // by which machines of a restricted service read each other
 	stop   context.CancelFunc // nil: not begun
 	ended  chan struct{}
 	after  *offer // which has to end first
@@ -40,6 +38,7 @@ type offer struct {
 	look    chan struct{}
 
 	// Of run.
+	access    desc.Access
 	points    []*point
 	making    int // points
 	failed    backoff
@@ -55,6 +54,9 @@ type offer struct {
 
 	mu      sync.Mutex
 	ports   map[uint16]service.Port
+	next    *desc.Access // that run has to take; nil: none
+	epoch   int          // how often clients were shut out
+	shut    time.Time    // when, the last time
 	status  service.Status
 	clients map[*caller]struct{}
 }
@@ -70,16 +72,12 @@ func newOffer(h *Host, c service.Config) *offer {
 		look:  make(chan struct{}, 1),
 		avoid: make(map[identity.NodeID]time.Time), clients: make(map[*caller]struct{})}
 	o.setPorts(c)
-	o.config.Ports = nil
+	o.config.Ports, o.config.Clients = nil, nil
 	o.status.Address = c.Key.NodeID()
-	o.access = desc.Access{Restricted: c.Restricted, Clients: slices.Clone(c.Clients)}
-	if c.Restricted {
-		o.self = selfKey(c.Key)
-		o.access.Clients = append(o.access.Clients, o.self.Public())
-	}
+	o.self = selfKey(c.Key)
+	o.access = o.accessOf(c)
 	if len(o.access.Clients) > 0 {
-		o.cookie = desc.NewCookie()
-		o.access.Cookie = o.cookie
+		o.access.Cookie = desc.NewCookie()
 	}
 	return o
 }
@@ -175,6 +173,7 @@ func (o *offer) later(ctx context.Context, f func()) bool {
 
 // tend does what is due, and returns when it wants to be called again at the latest.
 func (o *offer) tend(ctx context.Context) time.Duration {
+	o.takeAccess()
 	now := o.h.cfg.Now()
 	if periods := key.Periods(o.config.Key.NodeID(), now); !slices.Equal(periods, o.periods) {
 		o.periods = periods

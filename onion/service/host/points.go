@@ -49,15 +49,16 @@ func (o *offer) wanted() int {
 // tendPoints drops points that are gone and makes new ones.
 func (o *offer) tendPoints(ctx context.Context) time.Duration {
 	now := time.Now()
+	wanted := o.wanted()
+	fresh := len(o.fresh(now))
 	var kept []*point
 	for _, p := range o.points {
 		switch {
 		case p.gone:
 			o.avoid[p.relay.Node] = now.Add(avoidPoint)
 			o.publisher.dirty = true
-		case now.After(p.until) && len(o.points) > 1 && o.making == 0:
-			p.held.Close()
-			o.publisher.dirty = true
+		case !now.Before(p.until) && fresh > 0 && fresh >= wanted && !o.publisher.dirty && !o.publisher.busy:
+			p.held.Close() // others are published in its place
 		default:
 			kept = append(kept, p)
 		}
@@ -68,11 +69,10 @@ func (o *offer) tendPoints(ctx context.Context) time.Duration {
 			delete(o.avoid, node)
 		}
 	}
-	wanted := o.wanted()
 	wait := o.failed.left(now)
 	if wait == 0 {
 		wait = lookAround
-		for len(o.points)+o.making < wanted {
+		for len(o.fresh(now))+o.making < wanted {
 			o.making++
 			avoid := o.taken()
 			if !o.h.start(func(context.Context) {
@@ -94,10 +94,29 @@ func (o *offer) tendPoints(ctx context.Context) time.Duration {
 	return wait
 }
 
+// fresh returns the points that have not served their time.
+func (o *offer) fresh(now time.Time) (list []*point) {
+	for _, p := range o.points {
+		if !p.gone && now.Before(p.until) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// published returns the points that descriptors name: those that served their time only
+// while there are too few others.
+func (o *offer) published(now time.Time) []*point {
+	if list := o.fresh(now); len(list) > 0 && len(list) >= o.wanted() {
+		return list
+	}
+	return o.points[:min(len(o.points), desc.MaxPoints)]
+}
+
 func (o *offer) showPoints() {
 	o.setStatus(func(s *service.Status) {
 		s.Points = s.Points[:0:0]
-		for _, p := range o.points {
+		for _, p := range o.published(time.Now()) {
 			s.Points = append(s.Points, p.relay.Node)
 		}
 	})
@@ -106,7 +125,7 @@ func (o *offer) showPoints() {
 // taken returns which relays are no introduction points: they are already, or failed.
 func (o *offer) taken() []identity.NodeID {
 	var list []identity.NodeID
-	for _, p := range o.points {
+	for _, p := range o.fresh(time.Now()) {
 		list = append(list, p.relay.Node)
 	}
 	for node := range o.avoid {
@@ -132,7 +151,7 @@ func (o *offer) made(p *point, node identity.NodeID, err error) {
 		}
 		return
 	}
-	for _, other := range o.points {
+	for _, other := range o.fresh(time.Now()) {
 		if other.relay.Node == p.relay.Node { // two attempts drew one relay
 			p.held.Close()
 			return
@@ -144,7 +163,7 @@ func (o *offer) made(p *point, node identity.NodeID, err error) {
 	o.publisher.dirty = true
 }
 
-func (o *offer) setDoors(p *point) { p.keys.SetDoors(o.periods, o.config.Restricted, o.cookie) }
+func (o *offer) setDoors(p *point) { p.keys.SetDoors(o.periods, o.access.Restricted, o.access.Cookie) }
 
 var errTwice = errors.New("all relays that are known are introduction points, or failed")
 

@@ -67,7 +67,7 @@ func (p *publisher) tend(ctx context.Context, o *offer) time.Duration {
 	if wait := max(p.failed.left(now), p.last.Add(leastPause).Sub(now)); wait > 0 {
 		return wait
 	}
-	if wait := p.since.Add(gather).Sub(now); wait > 0 && len(o.points) < o.wanted() {
+	if wait := p.since.Add(gather).Sub(now); wait > 0 && len(o.fresh(now)) < o.wanted() {
 		return wait
 	}
 	p.publish(ctx, o)
@@ -82,7 +82,7 @@ func (p *publisher) publish(ctx context.Context, o *offer) {
 	if o.config.Work {
 		d.Work = o.seeds.Params(o.effort)
 	}
-	for _, x := range o.points {
+	for _, x := range o.published(time.Now()) {
 		d.Points = append(d.Points, x.keys.Describe(x.relay.Node, x.relay.OnionKey, x.relay.Suites))
 	}
 	slot, access := p.slot, o.access

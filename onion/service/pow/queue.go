@@ -105,6 +105,9 @@ func (q *Queue[T]) Next() (authorised bool, effort uint32, ok bool) {
 	return x.authorised, x.effort, true
 }
 
+// Clear drops the introductions that wait; what was thought of efforts stays.
+func (q *Queue[T]) Clear() { q.items = nil }
+
 // Len returns how many introductions wait.
 func (q *Queue[T]) Len() int { return len(q.items) }
 
