@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"maps"
+	"math/bits"
 	"net/netip"
 	"sort"
 	"time"
@@ -13,6 +14,21 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	var s Status
 	err := n.do(ctx, func(now time.Time) { s = n.snapshot(now) })
 	return s, err
+}
+
+// Neighbours returns a copy of that part of the state.
+func (n *Node) Neighbours(ctx context.Context) (list []Neighbour, err error) {
+	err = n.do(ctx, func(now time.Time) { list = n.neighbourList(now) })
+	return list, err
+}
+
+// lossOf is the share of Hellos that did not come, from the first one in the history on.
+func lossOf(reach uint16) int {
+	if reach == 0 {
+		return -1
+	}
+	expected := 16 - bits.TrailingZeros16(reach)
+	return 100 * (expected - bits.OnesCount16(reach)) / expected
 }
 
 func (n *Node) snapshot(now time.Time) Status {
@@ -74,21 +90,22 @@ func (n *Node) neighbourList(now time.Time) []Neighbour {
 	type heard struct {
 		cost uint16
 		rtt  time.Duration
+		loss int
 	}
 	costs := make(map[string]heard)
 	for _, b := range n.speaker.Neighbours() {
-		costs[b.Ifname] = heard{b.Cost, b.RTT}
+		costs[b.Ifname] = heard{b.Cost, b.RTT, lossOf(b.Reach)}
 	}
 	var list []Neighbour
 	for _, nb := range n.neighbours {
 		e := Neighbour{
 			Node: nb.node, Address: nb.node.Address(), Ifname: nb.ifname,
 			State: nb.state.String(), Class: nb.class.String(), Via: nb.est.Ifname,
-			Cost: 0xffff, Since: now.Sub(nb.since), LastHandshake: -1,
+			Cost: 0xffff, Loss: -1, Since: now.Sub(nb.since), LastHandshake: -1,
 			RxBytes: nb.stats.last.RxBytes, TxBytes: nb.stats.last.TxBytes, Restarts: nb.restarts,
 		}
 		if c, ok := costs[nb.ifname]; ok {
-			e.Cost, e.RTT = c.cost, c.rtt
+			e.Cost, e.RTT, e.Loss = c.cost, c.rtt, c.loss
 		}
 		if endpoint := cmpValid(nb.stats.last.Endpoint, nb.est.Remote); endpoint.IsValid() {
 			e.Endpoint = endpoint.String()

@@ -49,6 +49,7 @@ type Neighbour struct {
 	Via           string          `json:"via"`          // local interface of the path
 	Cost          uint16          `json:"cost"`         // Babel link cost; 65535 is infinity
 	RTT           time.Duration   `json:"rtt_ns"`       // zero while unknown
+	Loss          int             `json:"loss"`         // percent of its last Hellos, 16 at most; -1 while unknown
 	Since         time.Duration   `json:"since_ns"`     // time in this state
 	LastHandshake time.Duration   `json:"handshake_ns"` // age; negative if there was none
 	RxBytes       uint64          `json:"rx_bytes"`
