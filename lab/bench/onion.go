@@ -70,7 +70,7 @@ func measureOnion(ctx context.Context, e Env, start startOnion, delay time.Durat
 		return m, err
 	}
 	defer stop()
-	u := &user{do: func(f func() error) error { return w.Do(onionlab.Client, f) }, server: server,
+	u := &user{do: func(f func() error) error { return w.Do(onionlab.Client, f) }, server: server.String(),
 		client: o.ClientPid, relays: o.RelayPids, hops: 3}
 	var starts []time.Duration
 	for range p.starts {

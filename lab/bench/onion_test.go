@@ -74,7 +74,7 @@ func TestMeasureOnion(t *testing.T) {
 	server := loopback(t)
 	t.Cleanup(onionlab.Serve(server))
 	self := func() int { return os.Getpid() }
-	u := &user{do: func(f func() error) error { return f() }, proxy: direct(t), server: server.Addr().(*net.TCPAddr).AddrPort(),
+	u := &user{do: func(f func() error) error { return f() }, proxy: direct(t), server: server.Addr().String(),
 		client: self, relays: func() []int { return []int{self()} }, hops: 3}
 	p := plan{streams: 3, pings: 3, rounds: 2, requests: 60, down: 30e6, up: 30e6, ten: 1e6, total: 150e6}
 	m := measured{start: 1, build: []time.Duration{time.Millisecond}}
@@ -105,7 +105,7 @@ func TestMeasureOnion(t *testing.T) {
 func TestMeasureOnionErrors(t *testing.T) {
 	server := loopback(t)
 	at := server.Addr().(*net.TCPAddr).AddrPort()
-	u := &user{do: func(f func() error) error { return f() }, proxy: direct(t), server: at}
+	u := &user{do: func(f func() error) error { return f() }, proxy: direct(t), server: at.String()}
 	go func() {
 		for {
 			conn, err := server.Accept()

@@ -54,7 +54,7 @@ func onionAgents(ctx context.Context, e Env) ([]Result, error) {
 	}
 	defer onionlab.Serve(l)()
 	client := t.lab.Node("c")
-	u := &user{do: client.Namespace().Do, proxy: agentsProxy, server: agentsServer, hops: 3,
+	u := &user{do: client.Namespace().Do, proxy: agentsProxy, server: agentsServer.String(), hops: 3,
 		client: func() int { return t.meshes[0].Pid("c") },
 		relays: func() (list []int) {
 			for _, n := range t.lab.Routers() {

@@ -35,7 +35,7 @@ type measured struct {
 type user struct {
 	do     func(func() error) error // where sockets are the client's
 	proxy  netip.AddrPort
-	server netip.AddrPort
+	server string     // host:port
 	client func() int // pids
 	relays func() []int
 	hops   float64
@@ -44,7 +44,7 @@ type user struct {
 // open connects through the onion and asks for a path.
 func (u *user) open(who, verb, path string) (conn net.Conn, err error) {
 	err = u.do(func() error {
-		conn, err = onionlab.Dial(u.proxy, u.server, who)
+		conn, err = onionlab.DialHost(u.proxy, u.server, who)
 		return err
 	})
 	if err != nil {
@@ -98,7 +98,7 @@ func (u *user) streams(n int) (socks, first []time.Duration, err error) {
 	err = u.do(func() error {
 		for range n {
 			began := time.Now()
-			conn, err := onionlab.Dial(u.proxy, u.server, "streams")
+			conn, err := onionlab.DialHost(u.proxy, u.server, "streams")
 			if err != nil {
 				return err
 			}
@@ -222,7 +222,7 @@ func (u *user) requests(n, atOnce int) (float64, error) {
 			failed.Add(1)
 			err := u.do(func() error {
 				for left.Add(-1) >= 0 {
-					conn, err := onionlab.Dial(u.proxy, u.server, "streams")
+					conn, err := onionlab.DialHost(u.proxy, u.server, "streams")
 					if err != nil {
 						return err
 					}

@@ -15,7 +15,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"globalnet/agent/servicetable"
 	"globalnet/internal/identity"
+	"globalnet/mesh/dht"
 	"globalnet/onion"
 	"globalnet/onion/cell"
 	"globalnet/onion/client"
@@ -32,7 +34,8 @@ type nodeConfig struct {
 	Relay      bool
 	Exit       bool
 	SOCKS      netip.AddrPort // invalid: none
-	Target     netip.AddrPort // of circuits that are made to be measured
+	Target     netip.AddrPort // of circuits that are made to be measured, and of services
+	Table      bool           // take part in the hash table; there are hidden services
 	Neighbours []int          // places
 }
 
@@ -56,9 +59,14 @@ func (u underlay) DialNode(ctx context.Context, node identity.NodeID, port uint1
 	return new(net.Dialer).DialContext(ctx, "tcp", netip.AddrPortFrom(addr, port).String())
 }
 
-// Main is the process of one of our nodes: it reads what it is from in, and then
-// "build" for each circuit that it shall make, until in ends. Nothing but the answers
-// goes to out.
+// node is one of our nodes, with what it holds of the hash table.
+type node struct {
+	*onion.Node
+	table *dht.Node // nil: none
+}
+
+// Main is the process of one of our nodes: it reads what it is from in, and then, until
+// in ends, what it shall do, a line each. Nothing but the answers goes to out.
 func Main(ctx context.Context, in io.Reader, out io.Writer) error {
 	lines := bufio.NewScanner(in)
 	var c nodeConfig
@@ -95,19 +103,43 @@ func Main(ctx context.Context, in io.Reader, out io.Writer) error {
 		}
 		group.Go(func() error { return proxy.New(proxy.Config{Name: "socks", Dialer: node.Client()}).Serve(ctx, l) })
 	}
-	for lines.Scan() {
-		took, err := build(ctx, node.Client(), c.Target)
-		if err != nil {
-			fmt.Fprintf(out, "error %v\n", err)
-			continue
+	if c.Table {
+		if err := node.joinTable(ctx, group, c); err != nil {
+			return err
 		}
-		fmt.Fprintf(out, "built %d\n", took.Nanoseconds())
+	}
+	for lines.Scan() {
+		answer, err := node.obey(ctx, lines.Text(), c)
+		if err != nil {
+			answer = "error " + err.Error()
+		}
+		fmt.Fprintln(out, answer)
 	}
 	cancel()
 	return group.Wait()
 }
 
-func newNode(c nodeConfig) (*onion.Node, error) {
+// obey does what a line says and returns the answer.
+func (n *node) obey(ctx context.Context, line string, c nodeConfig) (string, error) {
+	switch line {
+	case "build": // a circuit
+		took, err := build(ctx, n.Client(), c.Target)
+		return fmt.Sprintf("built %d", took.Nanoseconds()), err
+	case "offer": // a service
+		name, err := n.offer(c.Target)
+		return "offered " + name, err
+	case "part": // from services
+		for _, circuit := range n.Client().Circuits() {
+			if circuit.Purpose == client.Service {
+				n.Client().CloseCircuit(circuit.ID)
+			}
+		}
+		return "parted", nil
+	}
+	return "", fmt.Errorf("what is %q?", line)
+}
+
+func newNode(c nodeConfig) (*node, error) {
 	id, err := nodeIdentity(c.Place)
 	if err != nil {
 		return nil, err
@@ -129,17 +161,23 @@ func newNode(c nodeConfig) (*onion.Node, error) {
 		}
 		s.Exit.AllowPrivate = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.9.0.0/24")}
 	}
-	node, err := onion.New(onion.Config{Identity: id, Underlay: under, Settings: s,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))})
-	if err != nil {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	cfg := onion.Config{Identity: id, Underlay: under, Settings: s, Log: log}
+	n := &node{}
+	if c.Table {
+		n.table = newTable(id, log)
+		services := servicetable.New(n.table, log)
+		cfg.Table, cfg.ServiceTable = services.Serve, services
+	}
+	if n.Node, err = onion.New(cfg); err != nil {
 		return nil, err
 	}
 	var neighbours []identity.NodeID
 	for _, place := range c.Neighbours {
 		neighbours = append(neighbours, nodes[place])
 	}
-	node.SetNeighbours(neighbours)
-	return node, nil
+	n.SetNeighbours(neighbours)
+	return n, nil
 }
 
 // build makes a circuit of three hops as one by hand is made: no part of it is there before.

@@ -20,9 +20,10 @@ import (
 
 // Where things are in a World.
 const (
-	Server = 0 // the file server
-	Client = 1 // and who measures
-	first  = 2 // of the relays
+	Server = 0  // the file server
+	Client = 1  // and who measures
+	first  = 2  // of the relays
+	host   = 10 // of hidden services
 	places = 12
 )
 
@@ -43,6 +44,20 @@ type Onion interface {
 	RelayPids() []int
 
 	Close()
+}
+
+// Services is an Onion with a node beside the relays that offers a hidden service.
+type Services interface {
+	Onion
+
+	// Offer has the host offer a service with a new key in place of the one before,
+	// which leads to the file server, and returns its name and port. It may not be
+	// reachable yet.
+	Offer(ctx context.Context) (address string, err error)
+
+	// Fresh returns for whom a connection is to be asked, so that the client begins
+	// with nothing, or, if it is cached, with a descriptor and no rendezvous.
+	Fresh(ctx context.Context, cached bool) (who string, err error)
 }
 
 // process is one process of an onion.

@@ -108,3 +108,55 @@ func getOnce(at, to netip.AddrPort, n int) error {
 	}
 	return err
 }
+
+// Services of ours, each with a new key, bring a file; circuits that a client parts
+// from are made again.
+func TestServices(t *testing.T) {
+	labtest.Require(t)
+	w, err := onionlab.NewWorld(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	o, err := onionlab.NewOurServices(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	_, stop, err := w.Serve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	at, err := o.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for range 2 {
+		address, err := o.Offer(t.Context())
+		if err != nil || seen[address] {
+			t.Fatalf("offered at %q: %v", address, err)
+		}
+		seen[address] = true
+		for _, cached := range []bool{false, true} {
+			who, err := o.Fresh(t.Context(), cached)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+				conn, err := onionlab.DialHost(at, address, who)
+				if err == nil {
+					err = onionlab.Ask(conn, "GET", "/100")
+					conn.Close()
+				}
+				if err == nil {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}

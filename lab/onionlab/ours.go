@@ -26,35 +26,59 @@ const socksPort = 9050
 
 // Ours is our onion, nodes alone: what the mesh does is plain TCP here.
 type Ours struct {
-	world  *World
-	relays []*process
-	client *process
-	out    *bufio.Reader
+	world    *World
+	size     int // relays
+	relays   []*process
+	client   *process
+	out      *bufio.Reader // of the client
+	services bool
+	host     *process // of services
+	hostOut  *bufio.Reader
+	visits   int
 }
 
 // NewOurs starts the relays.
 func NewOurs(_ context.Context, w *World) (Onion, error) {
-	o := &Ours{world: w}
-	for place := first; place < first+ourRelays; place++ {
-		p, err := o.start(nodeConfig{Place: place, Relay: true, Exit: place == first+ourRelays-1, Neighbours: others(place)}, nil)
-		if err != nil {
-			o.Close()
-			return nil, err
-		}
-		o.relays = append(o.relays, p)
+	o := &Ours{world: w, size: ourRelays}
+	return o, o.startRelays()
+}
+
+// NewOurServices starts as many relays as tor's network has, each with its part of the
+// hash table, and the host.
+func NewOurServices(_ context.Context, w *World) (Services, error) {
+	o := &Ours{world: w, size: authorities + torExits, services: true}
+	if err := o.startRelays(); err != nil {
+		return nil, err
+	}
+	var err error
+	o.host, o.hostOut, err = o.startAsked(nodeConfig{Place: host})
+	if err != nil {
+		o.Close()
+		return nil, err
 	}
 	return o, nil
 }
 
-// others are the relays; all have links with all.
-func others(place int) (list []int) {
-	for p := first; p < first+ourRelays; p++ {
-		if p != place {
-			list = append(list, p)
+func (o *Ours) startRelays() error {
+	for place := first; place < first+o.size; place++ {
+		p, err := o.start(nodeConfig{Place: place, Relay: true, Exit: place == first+o.size-1}, nil)
+		if err != nil {
+			o.Close()
+			return err
 		}
+		o.relays = append(o.relays, p)
 	}
-	if place != Client {
-		list = append(list, Client)
+	return nil
+}
+
+// places are those of the nodes.
+func (o *Ours) places() []int {
+	list := []int{Client}
+	for p := first; p < first+o.size; p++ {
+		list = append(list, p)
+	}
+	if o.services {
+		list = append(list, host)
 	}
 	return list
 }
@@ -63,9 +87,12 @@ func others(place int) (list []int) {
 func (o *Ours) Name() string { return "GlobalNet" }
 
 func (o *Ours) start(c nodeConfig, out io.Writer) (*process, error) {
-	c.Addrs = map[int]netip.Addr{Client: o.world.Addr(Client)}
-	for place := first; place < first+ourRelays; place++ {
+	c.Addrs, c.Target, c.Table = make(map[int]netip.Addr), o.world.target(), o.services
+	for _, place := range o.places() { // all have links with all
 		c.Addrs[place] = o.world.Addr(place)
+		if place != c.Place {
+			c.Neighbours = append(c.Neighbours, place)
+		}
 	}
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -88,36 +115,63 @@ func (o *Ours) start(c nodeConfig, out io.Writer) (*process, error) {
 	return p, nil
 }
 
-// Connect implements Onion.
-func (o *Ours) Connect() (netip.AddrPort, error) {
-	stop(o.client)
-	o.client = nil
+// startAsked starts a node whose answers are read.
+func (o *Ours) startAsked(c nodeConfig) (*process, *bufio.Reader, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return netip.AddrPort{}, err
+		return nil, nil, err
 	}
 	defer w.Close()
-	o.out = bufio.NewReader(r)
-	at := netip.AddrPortFrom(o.world.Addr(Client), socksPort)
-	o.client, err = o.start(nodeConfig{Place: Client, SOCKS: at, Target: o.world.target(), Neighbours: others(Client)}, w)
+	p, err := o.start(c, w)
+	return p, bufio.NewReader(r), err
+}
+
+// Connect implements Onion.
+func (o *Ours) Connect() (at netip.AddrPort, err error) {
+	stop(o.client)
+	o.client = nil
+	at = netip.AddrPortFrom(o.world.Addr(Client), socksPort)
+	o.client, o.out, err = o.startAsked(nodeConfig{Place: Client, SOCKS: at})
 	return at, err
+}
+
+// ask has a node do something and returns the second word of its answer.
+func ask(p *process, out *bufio.Reader, what string) (string, error) {
+	if _, err := io.WriteString(p.stdin, what+"\n"); err != nil {
+		return "", err
+	}
+	text, err := out.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	verb, rest, _ := strings.Cut(strings.TrimSpace(text), " ")
+	if verb == "error" {
+		return "", errors.New(rest)
+	}
+	return rest, nil
 }
 
 // Build implements Onion.
 func (o *Ours) Build(context.Context) (time.Duration, error) {
-	if _, err := io.WriteString(o.client.stdin, "build\n"); err != nil {
-		return 0, err
-	}
-	text, err := o.out.ReadString('\n')
+	text, err := ask(o.client, o.out, "build")
 	if err != nil {
 		return 0, err
 	}
-	verb, rest, _ := strings.Cut(strings.TrimSpace(text), " ")
-	if verb != "built" {
-		return 0, errors.New(rest)
-	}
-	n, err := strconv.ParseInt(rest, 10, 64)
+	n, err := strconv.ParseInt(text, 10, 64)
 	return time.Duration(n), err
+}
+
+// Offer implements Services.
+func (o *Ours) Offer(context.Context) (string, error) { return ask(o.host, o.hostOut, "offer") }
+
+// Fresh implements Services: isolations have their own descriptors.
+func (o *Ours) Fresh(_ context.Context, cached bool) (string, error) {
+	if cached {
+		_, err := ask(o.client, o.out, "part")
+		return fmt.Sprintf("visit%d", o.visits), err
+	}
+	o.visits++
+	return fmt.Sprintf("visit%d", o.visits), nil
 }
 
 // ClientPid implements Onion.
@@ -134,4 +188,4 @@ func pids(all []*process) (list []int) {
 }
 
 // Close implements Onion.
-func (o *Ours) Close() { stop(append(o.relays, o.client)...) }
+func (o *Ours) Close() { stop(append(o.relays, o.client, o.host)...) }

@@ -11,7 +11,10 @@ import (
 	"sync"
 )
 
-const serverPort = 8080
+const (
+	serverPort  = 8080
+	servicePort = 80 // of hidden services, which leads there
+)
 
 func (w *World) target() netip.AddrPort { return netip.AddrPortFrom(w.Addr(Server), serverPort) }
 

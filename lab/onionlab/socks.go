@@ -1,10 +1,12 @@
 package onionlab
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -12,6 +14,11 @@ import (
 // are both who (RFC 1928, RFC 1929): connections of one who share a circuit. The
 // error of a proxy that refuses is a *Refused.
 func Dial(proxy, to netip.AddrPort, who string) (net.Conn, error) {
+	return DialHost(proxy, to.String(), who)
+}
+
+// DialHost is Dial to "host:port", where the host may be a name, which the proxy looks up.
+func DialHost(proxy netip.AddrPort, to, who string) (net.Conn, error) {
 	conn, err := net.DialTimeout("tcp", proxy.String(), 10*time.Second)
 	if err != nil {
 		return nil, err
@@ -29,7 +36,11 @@ type Refused struct{ Code byte }
 
 func (r *Refused) Error() string { return fmt.Sprintf("the proxy answers with code %d", r.Code) }
 
-func socks(conn net.Conn, to netip.AddrPort, who string) error {
+func socks(conn net.Conn, to, who string) error {
+	target, err := socksAddr(to)
+	if err != nil {
+		return err
+	}
 	if _, err := conn.Write([]byte{5, 1, 2}); err != nil {
 		return err
 	}
@@ -48,9 +59,7 @@ func socks(conn net.Conn, to netip.AddrPort, who string) error {
 	if _, err := io.ReadFull(conn, b[:2]); err != nil {
 		return err
 	}
-	addr := to.Addr().As4()
-	request := append([]byte{5, 1, 0, 1}, addr[:]...)
-	if _, err := conn.Write(append(request, byte(to.Port()>>8), byte(to.Port()))); err != nil {
+	if _, err := conn.Write(append([]byte{5, 1, 0}, target...)); err != nil {
 		return err
 	}
 	if _, err := io.ReadFull(conn, b[:4]); err != nil {
@@ -63,8 +72,25 @@ func socks(conn net.Conn, to netip.AddrPort, who string) error {
 	if b[3] == 4 {
 		rest = 18
 	}
-	_, err := io.ReadFull(conn, b[:rest])
+	_, err = io.ReadFull(conn, b[:rest])
 	return err
+}
+
+// socksAddr is an IPv4 address or a name, and a port, as SOCKS5 has them.
+func socksAddr(to string) ([]byte, error) {
+	host, text, err := net.SplitHostPort(to)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || len(host) > 255 {
+		return nil, fmt.Errorf("no address: %q", to)
+	}
+	b := append([]byte{3, byte(len(host))}, host...)
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is4() {
+		b = append([]byte{1}, addr.AsSlice()...)
+	}
+	return binary.BigEndian.AppendUint16(b, uint16(port)), nil
 }
 
 // Ask sends a request for a path of the file server's and, if it is a GET, reads the

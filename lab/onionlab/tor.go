@@ -37,7 +37,13 @@ type Tor struct {
 	relays  []*process
 	client  *process
 	runs    int
-	control *controller
+	control *controller // of the client
+
+	host    *process // of services
+	hosting *controller
+	service string // the one that is offered
+	visits  int
+	renewed time.Time // when the client last forgot all
 }
 
 // CheckTor returns nil if tor is installed, or an error that says how to install it.
@@ -210,6 +216,14 @@ func (t *Tor) Connect() (netip.AddrPort, error) {
 	return at, err
 }
 
+// open makes the connection to the client's control port, if there is none.
+func (t *Tor) open() (err error) {
+	if t.control == nil {
+		t.control, err = t.world.control(Client, controlPort, "CIRC")
+	}
+	return err
+}
+
 // ClientPid implements Onion.
 func (t *Tor) ClientPid() int { return t.client.pid() }
 
@@ -217,16 +231,12 @@ func (t *Tor) ClientPid() int { return t.client.pid() }
 func (t *Tor) RelayPids() []int { return pids(t.relays) }
 
 // Close implements Onion.
-func (t *Tor) Close() { stop(append(slices.Clone(t.relays), t.client)...) }
+func (t *Tor) Close() { stop(append(slices.Clone(t.relays), t.client, t.host)...) }
 
 // Build implements Onion through the control port: tor chooses the path.
 func (t *Tor) Build(context.Context) (time.Duration, error) {
-	if t.control == nil {
-		c, err := t.world.control()
-		if err != nil {
-			return 0, err
-		}
-		t.control = c
+	if err := t.open(); err != nil {
+		return 0, err
 	}
 	began := time.Now()
 	id, err := t.control.ask("EXTENDCIRCUIT 0")
@@ -249,9 +259,9 @@ type controller struct {
 	events []string // that came while an answer was waited for
 }
 
-func (w *World) control() (c *controller, err error) {
-	err = w.Do(Client, func() error {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", controlPort)) // tor opens it nowhere else without a password
+func (w *World) control(place, port int, events string) (c *controller, err error) {
+	err = w.Do(place, func() error {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)) // tor opens it nowhere else without a password
 		if err != nil {
 			return err
 		}
@@ -261,7 +271,7 @@ func (w *World) control() (c *controller, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("tor's control port: %w", err)
 	}
-	for _, command := range []string{"AUTHENTICATE", "SETEVENTS CIRC"} {
+	for _, command := range []string{"AUTHENTICATE", "SETEVENTS " + events} {
 		if _, err := c.ask(command); err != nil {
 			return nil, err
 		}
@@ -275,6 +285,7 @@ func (c *controller) ask(command string) (string, error) {
 	if _, err := fmt.Fprintf(c.conn, "%s\r\n", command); err != nil {
 		return "", err
 	}
+	var more []string
 	for {
 		line, err := c.line()
 		switch {
@@ -282,8 +293,10 @@ func (c *controller) ask(command string) (string, error) {
 			return "", err
 		case strings.HasPrefix(line, "650"):
 			c.events = append(c.events, line)
+		case strings.HasPrefix(line, "250-"):
+			more = append(more, line[4:])
 		case strings.HasPrefix(line, "250"):
-			return line[4:], nil
+			return strings.Join(append(more, line[4:]), "\n"), nil
 		default:
 			return "", fmt.Errorf("tor answers %q to %s", line, command)
 		}
@@ -298,19 +311,24 @@ func (c *controller) line() (string, error) {
 	return strings.TrimSpace(line), err
 }
 
+// event waits for the next event and returns its words, the code first.
+func (c *controller) event() (words []string, err error) {
+	var line string
+	if len(c.events) > 0 {
+		line, c.events = c.events[0], c.events[1:]
+	} else if line, err = c.line(); err != nil {
+		return nil, err
+	}
+	return strings.Fields(line), nil
+}
+
 // built waits for the end of building a circuit.
 func (c *controller) built(id string) error {
 	for {
-		var line string
-		if len(c.events) > 0 {
-			line, c.events = c.events[0], c.events[1:]
-		} else {
-			var err error
-			if line, err = c.line(); err != nil {
-				return err
-			}
+		words, err := c.event()
+		if err != nil {
+			return err
 		}
-		words := strings.Fields(line)
 		if len(words) < 4 || words[1] != "CIRC" || words[2] != id {
 			continue
 		}
@@ -318,7 +336,7 @@ func (c *controller) built(id string) error {
 		case "BUILT":
 			return nil
 		case "FAILED", "CLOSED":
-			return fmt.Errorf("circuit: %s", line)
+			return fmt.Errorf("circuit: %s", strings.Join(words, " "))
 		}
 	}
 }
