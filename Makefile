@@ -67,11 +67,12 @@ cover: ## show the coverage of each function, and the sum
 bench: build ## measure the mesh, one JSON object
 	bin/lab bench mesh -json
 
-compare: build ## measure beside babeld and yggdrasil, the hash table beside anacrolix/dht, the onion beside tor
+compare: build ## measure beside babeld and yggdrasil, the hash table beside anacrolix/dht, the onion and its services beside tor
 	cd lab/peers/anacrolix && $(GO) build -o ../../../bin/dht-anacrolix .
 	bin/lab bench compare
 	bin/lab bench compare-dht
 	bin/lab bench compare-onion
+	bin/lab bench compare-service
 
 mips-count: ## count the instructions of a cell's layer on mips (needs qemu-mips-static)
 	$(GO) run ./lab/mipscount
