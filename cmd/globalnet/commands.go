@@ -172,6 +172,12 @@ func commands() []command {
 			example: "globalnet cleanup\nglobalnet cleanup --uci",
 		},
 		{
+			name: "rpcd", args: "list|call METHOD", least: 1, most: 2, flags: "config socket", run: rpcd,
+			summary: "Answer OpenWrt's rpcd, which answers LuCI.",
+			detail:  "The arguments of METHOD come as JSON on stdin. /usr/libexec/rpcd/globalnet runs this; which\nmethods a user of the router's page may call is said in /usr/share/rpcd/acl.d.",
+			example: "globalnet rpcd list\nglobalnet rpcd call status </dev/null",
+		},
+		{
 			name: "board", flags: "json root", run: showBoard,
 			summary: "Show what this device is, and what the agent decided from that, and why.",
 			example: "globalnet board\nglobalnet board --json",
