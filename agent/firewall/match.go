@@ -64,6 +64,12 @@ func inPrefix(p netip.Prefix, offset4, offset6 uint32, inside bool) part {
 	if p.Addr().Is6() {
 		family, offset = unix.NFPROTO_IPV6, offset6
 	}
+	return append(part{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, equal([]byte{family})},
+		masked(p, expr.PayloadBaseNetworkHeader, offset, inside)...)
+}
+
+// masked matches an address of p at an offset of a packet.
+func masked(p netip.Prefix, base expr.PayloadBase, offset uint32, inside bool) part {
 	size := p.Addr().BitLen() / 8
 	mask, zero := make([]byte, size), make([]byte, size)
 	for i := range p.Bits() {
@@ -74,11 +80,26 @@ func inPrefix(p netip.Prefix, offset4, offset6 uint32, inside bool) part {
 		cmp = differs(p.Masked().Addr().AsSlice())
 	}
 	return part{
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, equal([]byte{family}),
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(size)},
+		&expr.Payload{DestRegister: 1, Base: base, Offset: offset, Len: uint32(size)},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: uint32(size), Mask: mask, Xor: zero},
 		cmp,
 	}
+}
+
+// about matches ICMP errors, which say that a destination is not reachable, about packets
+// to a prefix.
+func about(p netip.Prefix) part {
+	proto, kind, offset := byte(unix.IPPROTO_ICMP), byte(3), uint32(8+16) // RFC 792
+	if p.Addr().Is6() {
+		proto, kind, offset = unix.IPPROTO_ICMPV6, 1, 8+24 // RFC 4443
+	}
+	match := append(transport(proto), &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1}, equal([]byte{kind}))
+	return append(match, masked(p, expr.PayloadBaseTransportHeader, offset, true)...)
+}
+
+// strays matches what comes from an address to which answers leave by another interface.
+func strays() part {
+	return part{&expr.Fib{Register: 1, FlagSADDR: true, FlagIIF: true, ResultOIF: true}, equal(make([]byte, 4))}
 }
 
 // client matches what a client sends.

@@ -24,10 +24,11 @@ const (
 	ReasonVirtual = "virtual"        // to virtual addresses, and no TCP
 	ReasonMesh    = "mesh"           // to mesh addresses, where that is off, and from there
 	ReasonDoor    = "own_port"       // to our own ports, past the redirection
-	ReasonAstray  = "astray"         // for a client, by another interface than the LAN's
+	ReasonAstray  = "astray"         // for or about a client, by another interface than the LAN's
+	ReasonStrange = "strange"        // from an address that is not of its LAN
 )
 
-var reasons = []string{ReasonBlocked, ReasonDoT, ReasonQUIC, ReasonNTP, ReasonUDP, ReasonICMP, ReasonOther, ReasonForward, ReasonVirtual, ReasonMesh, ReasonDoor, ReasonAstray}
+var reasons = []string{ReasonBlocked, ReasonDoT, ReasonQUIC, ReasonNTP, ReasonUDP, ReasonICMP, ReasonOther, ReasonForward, ReasonVirtual, ReasonMesh, ReasonDoor, ReasonAstray, ReasonStrange}
 
 // writer writes a table. Chains are written before what leads to them.
 type writer struct {
@@ -164,7 +165,19 @@ func (w *writer) each(base string, leads func(n Network, m Mode) string) {
 
 // here accepts what is for the router itself, or for all on the link.
 func (w *writer) here(chain string) {
-	for _, kind := range []uint32{unix.RTN_LOCAL, unix.RTN_BROADCAST, unix.RTN_ANYCAST, unix.RTN_MULTICAST} {
+	w.local(chain)
+	w.link(chain)
+}
+
+func (w *writer) local(chain string) {
+	for _, kind := range []uint32{unix.RTN_LOCAL, unix.RTN_ANYCAST} {
+		w.rule(chain, route(kind), accept)
+	}
+}
+
+// link accepts what is for all on the link.
+func (w *writer) link(chain string) {
+	for _, kind := range []uint32{unix.RTN_BROADCAST, unix.RTN_MULTICAST} {
 		w.rule(chain, route(kind), accept)
 	}
 }
@@ -233,9 +246,13 @@ func (w *writer) guardAll(n Network) string {
 		return chain
 	}
 	const tcp, udp = unix.IPPROTO_TCP, unix.IPPROTO_UDP
+	// Whoever looks for an address has none yet. Else, where answers go another way, there
+	// must be none: while the router starts, its LAN has no addresses for a moment.
+	w.link(chain)
+	w.rule(chain, strays(), count(ReasonStrange), drop)
 	w.rule(chain, port(udp, 53), accept)
 	w.rule(chain, port(tcp, 53), accept)
-	w.here(chain)
+	w.local(chain)
 	if n.Mesh {
 		w.rule(chain, addressed(w.rules.Mesh), accept)
 	}
@@ -341,7 +358,8 @@ func (w *writer) input() {
 }
 
 // output keeps what is for clients in mode all from leaving by another interface: a
-// route that a provider's DHCP gives (option 121) may lead there.
+// route that a provider's DHCP gives (option 121) may lead there. A refusal that does
+// not reach its client has the kernel complain to the server that it pretends to be.
 func (w *writer) output() {
 	if len(w.held) == 0 {
 		return
@@ -355,6 +373,7 @@ func (w *writer) output() {
 	}
 	for _, p := range w.held {
 		w.rule("output", addressed(p), count(ReasonAstray), drop)
+		w.rule("output", about(p), count(ReasonAstray), drop)
 	}
 }
 

@@ -50,10 +50,16 @@ func must(t *testing.T, err error) {
 // start runs a neighbourhood and ends it with the test.
 func start(t *testing.T, text string, manual bool) *lab.Lab {
 	t.Helper()
+	return startWith(t, text, manual, labtest.Agent(t))
+}
+
+// startWith is start with another command of the agents.
+func startWith(t *testing.T, text string, manual bool, agent []string) *lab.Lab {
+	t.Helper()
 	labtest.Require(t)
 	top, err := topology.Parse(text)
 	must(t, err)
-	l := lab.New(top, lab.Options{Agent: labtest.Agent(t), Dir: t.TempDir(), Manual: manual})
+	l := lab.New(top, lab.Options{Agent: agent, Dir: t.TempDir(), Manual: manual})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	must(t, l.Start(ctx))

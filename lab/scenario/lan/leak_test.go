@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"globalnet/agent/control"
-	"globalnet/internal/identity"
 	"globalnet/lab"
 	"globalnet/lab/labtest"
 	"globalnet/lab/topology"
@@ -84,7 +84,7 @@ func (c *tap) run() {
 		}
 		if c.seen.Add(1); !own(c.ifnames[ll.Ifindex], b[:n]) {
 			c.mu.Lock()
-			c.leaks = append(c.leaks, fmt.Sprintf("%v %s: %x", time.Now().Format("05.000"), c.ifnames[ll.Ifindex], b[:min(n, 60)]))
+			c.leaks = append(c.leaks, fmt.Sprintf("%v %s: %x", time.Now().Format("05.000"), c.ifnames[ll.Ifindex], b[:min(n, 110)]))
 			c.mu.Unlock()
 		}
 	}
@@ -124,11 +124,10 @@ func own(ifname string, p []byte) bool {
 		// A server that still answers a flow of before is refused by the router itself, as
 		// any host would: that is no forwarded packet, and nothing of a client is in it.
 		itself := p[0]>>4 == 4 && p[8] == 64 && !netip.MustParsePrefix("10.77.0.0/16").Contains(to)
-		refusal := proto == unix.IPPROTO_TCP && len(p) == 40 && rest[13]&4 != 0 || proto == unix.IPPROTO_ICMP && rest[0] == 3
-		// While the mesh has no route, the agent's own connections to mesh addresses take
-		// the default route; a client's have another source.
-		mesh := p[0]>>4 == 6 && identity.MeshPrefix.Contains(to) && identity.MeshPrefix.Contains(netip.AddrFrom16([16]byte(p[8:24])))
-		return itself && refusal || mesh
+		about := func() netip.Addr { return netip.AddrFrom4([4]byte(rest[8+16:])) } // whom the refused packet was for
+		refusal := proto == unix.IPPROTO_TCP && len(p) == 40 && rest[13]&4 != 0 ||
+			proto == unix.IPPROTO_ICMP && rest[0] == 3 && len(rest) >= 28 && about() == netip.MustParseAddr("198.51.100.6")
+		return itself && refusal
 	}
 	from, at := binary.BigEndian.Uint16(rest), binary.BigEndian.Uint16(rest[2:])
 	ours := func(port uint16) bool { return port >= 18245 && port <= 18313 || port == 5353 }
@@ -195,16 +194,27 @@ func noise(ctx context.Context, t *testing.T, n *lab.Node) (stop func()) {
 // of a client leaves the router as it is.
 func TestNothingLeavesInClear(t *testing.T) {
 	nft := labtest.RequireProgram(t, "nft")
-	l := start(t, street, true)
-	a, phone := l.Node("a"), l.Node("phone")
-	agent := labtest.Agent(t)[0]
+	// The program of the routers is a file of this test's, which an upgrade replaces.
+	agent := filepath.Join(t.TempDir(), "globalnet")
+	install := func(version string) {
+		b, err := os.ReadFile(labtest.Agent(t)[0])
+		must(t, err)
+		must(t, os.WriteFile(agent+".new", append(b, version...), 0o755))
+		must(t, os.Rename(agent+".new", agent))
+	}
+	install("1.0")
+	l := startWith(t, street+"client tablet on a\n", true, append([]string{agent}, labtest.Agent(t)[1:]...))
+	a, phone, tablet := l.Node("a"), l.Node("phone"), l.Node("tablet")
 	must(t, l.StartAgents())
 	ready(t, l)
 	tap := newTap(t, a)
+	run(t, tablet, "ip", "-4", "addr", "flush", "dev", "eth0") // it has IPv6 only
 
 	// In mode names all of it leaves: the tap sees what there is to see.
 	stop := noise(t.Context(), t, phone)
 	defer func() { stop() }()
+	stopTablet := noise(t.Context(), t, tablet)
+	defer func() { stopTablet() }()
 	await(t, "packets in clear", func() bool { return len(tap.take()) > 100 })
 	// A flow that is there before goes on for as long as it may.
 	var flow net.Conn
@@ -252,6 +262,23 @@ func TestNothingLeavesInClear(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 		must(t, l.Heal(x, y))
 	}
+	routes := func(verb string) {
+		// What a DHCP server may give (option 121) to the router, and one in the LAN to its
+		// clients: more special than any other, for the internet, names, and the LAN itself.
+		for _, prefix := range []string{"0.0.0.0/1", "128.0.0.0/1", "203.0.113.0/24", "10.192.0.0/11", "10.77.0.8/29"} {
+			run(t, a, "ip", "route", verb, prefix, "via", "198.51.100.5", "dev", "wan")
+		}
+		for _, prefix := range []string{"2000::/4", "fd67:6e65:7400::/65", "fd47:4e45::/33", "fd00:77::/65"} {
+			run(t, a, "ip", "-6", "route", verb, prefix, "via", "2001:db8:0:2::1", "dev", "wan")
+		}
+		for _, prefix := range []string{"0.0.0.0/1", "203.0.113.0/24", "198.51.100.0/24"} {
+			run(t, phone, "ip", "route", verb, prefix, "via", "10.77.0.1", "dev", "eth0")
+		}
+	}
+	forward := func(value string) {
+		must(t, a.Namespace().Sysctl("net/ipv4/ip_forward", value))
+		must(t, a.Namespace().Sysctl("net/ipv6/conf/all/forwarding", value))
+	}
 	events := []struct {
 		name string
 		do   func()
@@ -282,13 +309,51 @@ func TestNothingLeavesInClear(t *testing.T) {
 			run(t, phone, "ip", "-6", "route", "replace", "default", "via", "fd00:77:0::1")
 		}},
 		{"options changed", func() { setLAN(t, a, "mode all"); setLAN(t, a, "mode all", "udp 1", "mesh 1") }},
+		{"upgrade", func() {
+			install("1.1")
+			restart()
+		}},
+		{"upgrade of an agent that does not end", func() {
+			must(t, a.Suspend())
+			install("1.2")
+			must(t, a.Kill())
+			restart()
+		}},
+		{"routes of DHCP option 121", func() {
+			routes("add")
+			time.Sleep(time.Second)
+			routes("del")
+		}},
+		{"reboot", func() {
+			must(t, a.Kill())
+			// Power off: nothing is left. The radio and the uplink stay, to be watched.
+			run(t, a, "ip", "link", "set", "lan", "down")
+			forward("0")
+			flush()
+			for _, family := range []string{"-4", "-6"} {
+				run(t, a, "ip", family, "rule", "flush", "protocol", "72")
+				run(t, a, "ip", family, "route", "flush", "proto", "72")
+				run(t, a, "ip", family, "route", "flush", "table", "18321")
+			}
+			// Start, in the order of OpenWrt: init script 18, network, firewall, agent.
+			run(t, a, agent, "lan", "guard", "--config", a.ConfigPath())
+			run(t, a, "ip", "link", "set", "lan", "up")
+			run(t, a, "ip", "-6", "addr", "replace", "fd00:77::1/64", "dev", "lan", "nodad")
+			forward("1")
+			run(t, a, nft, "add", "table", "inet", "fw4")
+			time.Sleep(300 * time.Millisecond)
+			restart()
+			for _, n := range []*lab.Node{phone, tablet} {
+				run(t, n, "ip", "-6", "route", "replace", "default", "via", "fd00:77::1")
+			}
+		}},
 		{"guard without an agent", func() {
 			must(t, a.Kill())
 			run(t, a, agent, "lan", "guard", "--config", a.ConfigPath())
 			restart()
 		}},
 	}
-	rounds := 4 // 60 events
+	rounds := 4 // 76 events
 	if testing.Short() {
 		rounds = 1
 	}
@@ -304,6 +369,12 @@ func TestNothingLeavesInClear(t *testing.T) {
 	// It was no silence: clients can still do what they may.
 	ready(t, l)
 	await(t, "the internet through the exit", func() bool { return curl(t, phone, "http://203.0.113.80/ip") == "198.51.100.2" })
+	// The tablet, with IPv6 only, gets an address for a name that has none in IPv6.
+	dig := labtest.RequireProgram(t, "dig")
+	await(t, "the internet for a client with IPv6 only", func() bool {
+		address := run(t, tablet, dig, "+short", "+time=5", "@fd00:77::1", "AAAA", "www.example")
+		return strings.HasPrefix(address, "fd67:") && curl(t, tablet, "-6", "--resolve", "www.example:80:["+address+"]", "http://www.example/ip") == "198.51.100.2"
+	})
 	if s := status(t, a); s.Restored == 0 && s.Blocked["icmp"] == 0 {
 		t.Errorf("nothing was refused: %+v", s)
 	}
