@@ -49,6 +49,10 @@ type Agent struct {
 	lan   *lanEdge
 	web   *webPage
 
+	settings *settings
+	history  *history
+	logs     *logRing
+
 	descriptors chan []byte // of this node, for the hash table
 
 	mu     sync.Mutex // held while a configuration is taken into use
@@ -60,12 +64,16 @@ func New(o Options) (*Agent, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	removeLeftovers(o.Config, o.ConfigPath, o.Log)
+	logs := &logRing{}
+	o.Log = slog.New(logs.tee(o.Log.Handler()))
 	id, err := identity.LoadOrCreate(o.Config.Identity)
 	if err != nil {
 		return nil, err
 	}
 	c := o.Config
-	a := &Agent{o: o, config: c}
+	a := &Agent{o: o, config: c, history: newHistory(), logs: logs}
+	a.settings = newSettings(a)
 	rng := newRand()
 	a.book = newBookKeeper(filepath.Join(c.StateDir, "peers.state"), o.Log)
 	book := peers.New(id.NodeID(), rng)
@@ -228,6 +236,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	group.Go(func() error { return a.lan.run(ctx) })
 	group.Go(func() error { return a.web.run(ctx) })
+	group.Go(func() error { return a.settings.run(ctx) })
+	group.Go(func() error { return a.history.run(ctx, a.node.Neighbours) })
 	group.Go(func() error { return a.book.run(ctx, a.node, a.peers) })
 	return group.Wait()
 }

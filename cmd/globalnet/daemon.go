@@ -13,6 +13,7 @@ import (
 
 	"globalnet/agent"
 	"globalnet/agent/config"
+	"globalnet/agent/edit"
 	"globalnet/agent/firewall"
 	"globalnet/board"
 	"globalnet/openwrt"
@@ -23,12 +24,19 @@ const stopTime = 5 * time.Second
 
 func runAgent(ctx context.Context, in *invocation) error {
 	c, err := in.config()
+	undone, errUndo := edit.Undo(in.configPath)
+	if undone {
+		c, err = in.config()
+	}
 	if err != nil {
 		return err
 	}
 	level := new(slog.LevelVar)
 	level.Set(c.LogLevel)
 	log := slog.New(slog.NewTextHandler(in.stderr, &slog.HandlerOptions{Level: level}))
+	if undone || errUndo != nil {
+		log.Warn("a change of the configuration was not confirmed: the old one is put back", "err", errUndo)
+	}
 	machine := board.Detect("/")
 	profile := profileFor(c.Memory, machine.Profile)
 	limitMemory(profile)
