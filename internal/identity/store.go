@@ -22,6 +22,7 @@ func create(path string, text []byte) error {
 		return err
 	}
 	defer os.Remove(f.Name())
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) // what is not locked is a leftover
 	if err := writeOut(f, text); err != nil {
 		return err
 	}

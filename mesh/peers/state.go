@@ -206,7 +206,8 @@ func WriteFile(path string, text []byte) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	defer os.Remove(f.Name()) // in vain if it was renamed
+	defer os.Remove(f.Name())                                       // in vain if it was renamed
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) // what is not locked is a leftover
 	_, err = f.Write(text)
 	if err == nil {
 		err = f.Sync()
