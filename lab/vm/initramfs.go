@@ -2,29 +2,28 @@ package vm
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"sort"
 	"strings"
 )
 
 // writeInitramfs makes the machine's whole file system.
-func writeInitramfs(ctx context.Context, file string, k *Kernel, s Spec) error {
+func writeInitramfs(file string, k *Kernel, s Spec) error {
 	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}
 	b := bufio.NewWriterSize(f, 1<<16)
 	c := newCPIOWriter(b)
-	return errors.Join(fill(ctx, c, k, s), c.close(), b.Flush(), f.Close())
+	return errors.Join(fill(c, k, s), c.close(), b.Flush(), f.Close())
 }
 
-func fill(ctx context.Context, c *cpioWriter, k *Kernel, s Spec) error {
+func fill(c *cpioWriter, k *Kernel, s Spec) error {
 	for _, dir := range []string{"/dev", "/proc", "/sys", "/tmp", "/run", "/var", "/root", "/etc", "/usr/bin"} {
 		if err := c.dir(dir); err != nil {
 			return err
@@ -42,11 +41,15 @@ func fill(ctx context.Context, c *cpioWriter, k *Kernel, s Spec) error {
 	); err != nil {
 		return err
 	}
-	if err := addBusybox(ctx, c, k.Busybox); err != nil {
+	if err := addFile(c, "/bin/busybox", k.Busybox, 0o755); err != nil {
 		return err
 	}
-	// The shell of scripts is not busybox's: that one takes its own ip for the real one.
-	for _, name := range append([]string{"dash"}, s.Programs...) {
+	programs := s.Programs
+	if a, err := archOf(s.Arch); err == nil && a.name == runtime.GOARCH {
+		// The shell of scripts is not busybox's: that one takes its own ip for the real one.
+		programs = append([]string{"dash"}, programs...)
+	}
+	for _, name := range programs {
 		if err := addProgram(c, name); err != nil {
 			return err
 		}
@@ -80,6 +83,7 @@ func fill(ctx context.Context, c *cpioWriter, k *Kernel, s Spec) error {
 func initScript(modules []moduleFile) string {
 	var b strings.Builder
 	b.WriteString(`#!/bin/busybox sh
+/bin/busybox --install -s /bin
 export PATH=/usr/bin:/bin HOME=/root
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc
@@ -97,33 +101,15 @@ ifconfig lo up
 		fmt.Fprintf(&b, "insmod /lib/modules/%s %s\n", filepath.Base(m.path), m.parameters)
 	}
 	b.WriteString(`cd /tmp
-/usr/bin/dash /script
+shell=/usr/bin/dash
+[ -x $shell ] || shell=/bin/sh
+$shell /script
 rc=$?
 echo
 echo "VMRC=$rc"
 reboot -f
 `)
 	return b.String()
-}
-
-// addBusybox adds busybox and a link for each of its programs.
-func addBusybox(ctx context.Context, c *cpioWriter, file string) error {
-	if err := addFile(c, "/bin/busybox", file, 0o755); err != nil {
-		return err
-	}
-	out, err := exec.CommandContext(ctx, file, "--list").Output()
-	if err != nil {
-		return fmt.Errorf("listing the programs of busybox: %w", err)
-	}
-	for _, name := range strings.Fields(string(out)) {
-		if name == "busybox" {
-			continue
-		}
-		if err := c.symlink("/bin/"+name, "busybox"); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // addProgram adds a program of this machine with its libraries.

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,15 +12,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"sort"
 	"strings"
 )
 
-// metaPackage leads to the kernel package, whose own name has a number that moves.
-const metaPackage = "linux-image-amd64"
-
 // busyboxPackage has a busybox that needs no libraries.
 const busyboxPackage = "busybox-static"
+
+// cacheName is a folder in the user's cache. The number goes up when other files of
+// the packages are kept.
+const cacheName = "globalnet/vm/2"
 
 // Kernel is an unpacked kernel package.
 type Kernel struct {
@@ -28,67 +31,127 @@ type Kernel struct {
 	Busybox string // static
 }
 
-// FetchKernel returns the kernel for virtual machines: from the user's cache, or
-// from the Debian archive by apt-get, which needs no root for that.
-func FetchKernel(ctx context.Context) (*Kernel, error) {
+// FetchKernel returns the kernel for virtual machines of an architecture (of Go): from
+// the user's cache, or from the Debian archive by apt-get, which needs no root for that.
+func FetchKernel(ctx context.Context, name string) (*Kernel, error) {
+	a, err := archOf(name)
+	if err != nil {
+		return nil, err
+	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, fmt.Errorf("finding the cache folder: %w", err)
 	}
-	dir := filepath.Join(cache, "globalnet", "vm")
+	dir := filepath.Join(cache, cacheName)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	name, err := kernelPackage(ctx)
-	if err != nil {
-		// Without a package list, what was fetched last serves.
-		old, _ := filepath.Glob(filepath.Join(dir, "linux-image-*"))
-		if len(old) == 0 {
+	cached, _ := filepath.Glob(filepath.Join(dir, "linux-image-*"+strings.TrimPrefix(a.kernel, "linux-image")))
+	sort.Strings(cached)
+	d := debian{arch: a}
+	if a.name != runtime.GOARCH {
+		// The lists of another architecture are not on this machine: 50 MB each time.
+		if len(cached) > 0 {
+			return openKernel(cached[len(cached)-1])
+		}
+		if err := d.setUp(ctx); err != nil {
 			return nil, err
 		}
-		sort.Strings(old)
-		name = filepath.Base(old[len(old)-1])
+		defer os.RemoveAll(d.state)
 	}
-	root := filepath.Join(dir, name)
+	pkg, err := d.kernelPackage(ctx)
+	if err != nil {
+		// Without a package list, what was fetched last serves.
+		if len(cached) == 0 {
+			return nil, err
+		}
+		return openKernel(cached[len(cached)-1])
+	}
+	root := filepath.Join(dir, pkg)
 	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
-		if err := fetch(ctx, dir, name); err != nil {
-			return nil, fmt.Errorf("fetching %s: %w", name, err)
+		if err := d.fetch(ctx, dir, pkg); err != nil {
+			return nil, fmt.Errorf("fetching %s: %w", pkg, err)
 		}
 	}
 	return openKernel(root)
 }
 
+// debian asks apt for packages of an architecture: with this machine's lists, or with
+// those in a folder of its own, so that dpkg need not know the architecture.
+type debian struct {
+	arch  arch
+	state string // empty: this machine's
+}
+
+func (d *debian) setUp(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "globalnet-apt-")
+	if err != nil {
+		return err
+	}
+	d.state = dir
+	err = os.Chmod(dir, 0o755) // apt reads as a user of its own
+	for _, sub := range []string{"lists/partial", "archives/partial"} {
+		err = errors.Join(err, os.MkdirAll(filepath.Join(dir, sub), 0o755))
+	}
+	err = errors.Join(err, os.WriteFile(filepath.Join(dir, "status"), nil, 0o644))
+	if err == nil {
+		// It fails if one of many sources does: what matters is whether the package is found.
+		_, _ = d.run(ctx, "", "apt-get", "update")
+	}
+	if err != nil {
+		os.RemoveAll(dir)
+	}
+	return err
+}
+
+// run runs a program of apt in a folder.
+func (d *debian) run(ctx context.Context, dir, name string, args ...string) ([]byte, error) {
+	path, err := program(name, "apt")
+	if err != nil {
+		return nil, fmt.Errorf("%w: the kernel comes from Debian packages", err)
+	}
+	if d.state != "" {
+		args = append([]string{
+			"-o", "APT::Architecture=" + d.arch.debian, "-o", "APT::Architectures=" + d.arch.debian,
+			"-o", "Dir::State=" + d.state, "-o", "Dir::State::status=" + d.state + "/status", "-o", "Dir::Cache=" + d.state,
+		}, args...)
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir = dir
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w: %s", ErrUnavailable, name, err, complaints.Bytes())
+	}
+	return out, nil
+}
+
 var packageName = regexp.MustCompile(`^linux-image-[a-z0-9.+-]+$`)
 
-func kernelPackage(ctx context.Context) (string, error) {
-	apt, err := program("apt-cache", "apt")
+func (d *debian) kernelPackage(ctx context.Context) (string, error) {
+	out, err := d.run(ctx, "", "apt-cache", "depends", d.arch.kernel)
 	if err != nil {
-		return "", fmt.Errorf("%w: the kernel comes from Debian packages", err)
-	}
-	out, err := exec.CommandContext(ctx, apt, "depends", metaPackage).Output()
-	if err != nil {
-		return "", fmt.Errorf("%w: asking for %s: %w (apt-get update)", ErrUnavailable, metaPackage, err)
+		return "", fmt.Errorf("asking for %s: %w (apt-get update)", d.arch.kernel, err)
 	}
 	for line := range strings.Lines(string(out)) {
 		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "Depends: "); ok && packageName.MatchString(name) {
 			return name, nil
 		}
 	}
-	return "", fmt.Errorf("%w: %s depends on no kernel", ErrUnavailable, metaPackage)
+	return "", fmt.Errorf("%w: %s depends on no kernel", ErrUnavailable, d.arch.kernel)
 }
 
 // fetch downloads and unpacks into a temporary folder and moves it to its place
 // when all is there.
-func fetch(ctx context.Context, dir, name string) error {
+func (d *debian) fetch(ctx context.Context, dir, name string) error {
 	tmp, err := os.MkdirTemp(dir, "tmp-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	download := exec.CommandContext(ctx, "apt-get", "download", name, busyboxPackage)
-	download.Dir = tmp
-	if out, err := download.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: apt-get download: %w: %s", ErrUnavailable, err, out)
+	if _, err := d.run(ctx, tmp, "apt-get", "download", name, busyboxPackage); err != nil {
+		return err
 	}
 	root := filepath.Join(tmp, "root")
 	debs, err := filepath.Glob(filepath.Join(tmp, "*.deb"))
@@ -122,7 +185,8 @@ func fetch(ctx context.Context, dir, name string) error {
 }
 
 // wanted tells which files of the packages are kept: a fifth of them.
-var wanted = regexp.MustCompile(`^(boot/vmlinuz-.*|(usr/)?bin/busybox|(usr/)?lib/modules/[^/]+/(modules\.(order|builtin|builtin\.modinfo)|kernel/(arch|crypto|lib|net|drivers/(net|virtio|block/zram|char/hw_random))/.*))$`)
+var wanted = regexp.MustCompile(`^(boot/vmlinuz-.*|(usr/)?bin/busybox|(usr/)?lib/modules/[^/]+/(modules\.(order|builtin|builtin\.modinfo)|` +
+	`kernel/(arch|crypto|lib|net|drivers/(net|virtio|mtd|block/(zram|virtio_blk)|char/hw_random)|fs/(ext4|jbd2|jffs2|ubifs|squashfs|overlayfs|mbcache)).*))$`)
 
 func unpack(ctx context.Context, root, deb string) error {
 	dpkg, err := program("dpkg-deb", "dpkg")

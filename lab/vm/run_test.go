@@ -43,10 +43,10 @@ func run(t *testing.T, ctx context.Context, s vm.Spec) string {
 	return log
 }
 
-func buildTest(t *testing.T, ctx context.Context, pkg string) string {
+func buildTest(t *testing.T, ctx context.Context, arch, pkg string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "test")
-	if err := vm.BuildTest(ctx, file, pkg); err != nil {
+	if err := vm.BuildTest(ctx, arch, file, pkg); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -85,7 +85,7 @@ func TestPanic(t *testing.T) {
 func TestKernel(t *testing.T) {
 	ctx := require(t)
 	log := run(t, ctx, vm.Spec{
-		Files:    map[string]string{"/kernel.test": buildTest(t, ctx, "globalnet/mesh/kernel")},
+		Files:    map[string]string{"/kernel.test": buildTest(t, ctx, "amd64", "globalnet/mesh/kernel")},
 		Programs: []string{"ip", "ss", "socat", "timeout"},
 		Modules:  []string{"wireguard", "veth", "tun", "udp_diag", "mac80211_hwsim radios=2"},
 		Script:   "LAB=required LAB_WIREGUARD=required exec /kernel.test -test.v -test.timeout 1h " + os.Getenv("LAB_VM_ARGS"),
@@ -118,11 +118,11 @@ func TestRadios(t *testing.T) {
 	ctx := require(t)
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "globalnet")
-	if err := vm.Build(ctx, binary, "globalnet/cmd/globalnet"); err != nil {
+	if err := vm.Build(ctx, "amd64", binary, "globalnet/cmd/globalnet"); err != nil {
 		t.Fatal(err)
 	}
 	log := run(t, ctx, vm.Spec{
-		Files:    map[string]string{"/inside.test": buildTest(t, ctx, "globalnet/lab/vm/inside"), "/globalnet": binary},
+		Files:    map[string]string{"/inside.test": buildTest(t, ctx, "amd64", "globalnet/lab/vm/inside"), "/globalnet": binary},
 		Programs: []string{"ip"},
 		Modules:  []string{"wireguard", "veth", "tun", "mac80211_hwsim radios=5"},
 		Script:   "GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.timeout 3h " + os.Getenv("LAB_VM_ARGS"),

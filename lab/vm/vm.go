@@ -1,5 +1,5 @@
 // Package vm runs programs of ours in a virtual machine: Debian's kernel under
-// QEMU, with what the machine at hand may lack, such as WireGuard in the kernel
+// QEMU, for amd64, little-endian MIPS or ARM, with what the machine at hand may lack, such as WireGuard in the kernel
 // and simulated Wi-Fi (mac80211_hwsim). The kernel comes from its Debian package,
 // unpacked in the user's cache folder; the rest of the machine is an initramfs made
 // for each run. No part of it needs root or a network device.
@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,11 +25,13 @@ import (
 
 // Spec says what is in a virtual machine and what it does.
 type Spec struct {
+	// Arch is the architecture, as Go names it: amd64 (the default), mipsle or arm.
+	Arch string
 	// Files are put into the machine: where, absolute, and which file of this one.
 	// A program must be static.
 	Files map[string]string
 	// Programs of this machine, by name, are put into /usr/bin with the shared
-	// libraries they need.
+	// libraries they need. A machine of another architecture takes none.
 	Programs []string
 	// Modules are kernel modules to load, each with its parameters, if any:
 	// "mac80211_hwsim radios=3". What they depend on comes before them.
@@ -36,6 +39,19 @@ type Spec struct {
 	// Script is run by a POSIX shell, as root, in /tmp. Its exit status is the
 	// result of the run. The programs of busybox are there.
 	Script string
+
+	// Disks are files that the machine has as /dev/vda, /dev/vdb and so on. What it has
+	// given to them is in them, also when the machine is killed.
+	Disks []string
+	// MemoryFile, if not empty, is a file that holds the machine's memory. What is
+	// in a part that Append keeps from the kernel is there at the next run.
+	MemoryFile string
+	// Append is more for the kernel's command line.
+	Append string
+	// Segment, if not empty, joins the machine's Ethernet, eth0, to that of another
+	// machine with the same path of a socket. One of them has to be its Server.
+	Segment string
+	Server  bool
 
 	MemoryMB int // default 256
 	CPUs     int // default 1
@@ -56,11 +72,15 @@ var exitLine = regexp.MustCompile(`(?m)^VMRC=(\d+)\s*$`)
 // Run boots a machine, runs its script and returns what it printed and its exit
 // status. It is an error if the machine ends without one, as after a kernel panic.
 func Run(ctx context.Context, s Spec) (log string, rc int, err error) {
-	qemu, err := program("qemu-system-x86_64", "qemu-system-x86")
+	a, err := archOf(s.Arch)
 	if err != nil {
 		return "", 0, err
 	}
-	k, err := FetchKernel(ctx)
+	qemu, err := program(a.qemu, a.pkg)
+	if err != nil {
+		return "", 0, err
+	}
+	k, err := FetchKernel(ctx, s.Arch)
 	if err != nil {
 		return "", 0, err
 	}
@@ -70,29 +90,51 @@ func Run(ctx context.Context, s Spec) (log string, rc int, err error) {
 	}
 	defer os.RemoveAll(dir)
 	initrd := filepath.Join(dir, "initrd")
-	if err := writeInitramfs(ctx, initrd, k, s); err != nil {
+	if err := writeInitramfs(initrd, k, s); err != nil {
 		return "", 0, fmt.Errorf("making the initramfs: %w", err)
 	}
-	return boot(ctx, qemu, k, initrd, s)
+	return boot(ctx, qemu, a, k, initrd, s)
 }
 
-func boot(ctx context.Context, qemu string, k *Kernel, initrd string, s Spec) (string, int, error) {
+// arguments are those of QEMU.
+func arguments(a arch, k *Kernel, initrd string, s Spec) []string {
 	memory, cpus := s.MemoryMB, max(s.CPUs, 1)
 	if memory == 0 {
 		memory = 256
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	clock := []string{"-accel", accelerator(), "-smp", strconv.Itoa(cpus)}
+	args := []string{"-accel", accelerator(a), "-smp", strconv.Itoa(cpus)}
 	if s.Steady {
-		clock = []string{"-accel", "tcg", "-icount", "shift=1,sleep=off"}
+		// Some kernels measure the processor by the clock with the battery.
+		args = []string{"-accel", "tcg", "-icount", "shift=1,sleep=off", "-rtc", "clock=vm"}
 	}
-	cmd := exec.CommandContext(ctx, qemu, append(clock,
-		"-machine", "q35", "-cpu", "max", "-m", strconv.Itoa(memory),
+	args = append(append(args, a.args...),
+		"-m", strconv.Itoa(memory),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-serial", "stdio", "-monitor", "none",
 		"-kernel", k.Image, "-initrd", initrd,
-		"-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off random.trust_cpu=on tsc=reliable")...)
+		"-append", strings.TrimSpace("console="+a.console+" quiet loglevel=3 panic=-1 "+a.append+" "+s.Append))
+	for _, d := range s.Disks {
+		args = append(args, "-drive", "if=virtio,format=raw,file="+d)
+	}
+	if s.MemoryFile != "" {
+		args = append(args, "-machine", "memory-backend=ram",
+			"-object", fmt.Sprintf("memory-backend-file,id=ram,share=on,size=%dM,mem-path=%s", memory, s.MemoryFile))
+	}
+	if s.Segment != "" {
+		server := "off"
+		if s.Server {
+			server = "on"
+		}
+		args = append(args, "-device", "virtio-net-pci,netdev=net,romfile=",
+			"-netdev", "stream,id=net,addr.type=unix,addr.path="+s.Segment+",server="+server)
+	}
+	return args
+}
+
+func boot(ctx context.Context, qemu string, a arch, k *Kernel, initrd string, s Spec) (string, int, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	cmd := exec.CommandContext(ctx, qemu, arguments(a, k, initrd, s)...)
 	// It must not outlive this process.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var complaints bytes.Buffer
@@ -119,9 +161,9 @@ func boot(ctx context.Context, qemu string, k *Kernel, initrd string, s Spec) (s
 
 // accelerator is tcg, plain emulation, unless LAB_VM_ACCEL says kvm: where this
 // machine is itself virtual, /dev/kvm may be there and yet hang.
-func accelerator() string {
-	if a := os.Getenv("LAB_VM_ACCEL"); a != "" {
-		return a
+func accelerator(a arch) string {
+	if accel := os.Getenv("LAB_VM_ACCEL"); accel != "" && a.name == runtime.GOARCH {
+		return accel
 	}
 	return "tcg"
 }

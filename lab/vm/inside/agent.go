@@ -91,7 +91,7 @@ func (a *Agent) Start() error {
 // Cleanup removes what a killed process left.
 func (a *Agent) Cleanup() error {
 	out := a.Show(Binary, "cleanup", "--config", a.configFile())
-	if strings.Contains(a.Show("/usr/bin/ip", "-o", "link"), mesh.LinkPrefix) {
+	if a.Radio.Links() != 0 {
 		return fmt.Errorf("cleanup left an interface: %s", out)
 	}
 	return nil

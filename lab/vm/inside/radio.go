@@ -168,7 +168,7 @@ func (r *Radio) Links() (n int) {
 		return 0
 	}
 	for _, l := range links {
-		if strings.HasPrefix(l.Attrs().Name, mesh.LinkPrefix) {
+		if l.Type() == "wireguard" && strings.HasPrefix(l.Attrs().Name, mesh.LinkPrefix) {
 			n++
 		}
 	}

@@ -1,0 +1,36 @@
+package vm_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"globalnet/lab/vm"
+)
+
+// TestMIPS and TestARM run agents on simulated radios where kernel and agent are of
+// another architecture: three in a row, WireGuard in the kernel, ad-hoc and 802.11s.
+// MIPS is little-endian and has no floating point unit, as cheap routers.
+func TestMIPS(t *testing.T) { line(t, "mipsle") }
+
+func TestARM(t *testing.T) { line(t, "arm") }
+
+func line(t *testing.T, arch string) {
+	ctx := require(t)
+	binary := filepath.Join(t.TempDir(), "globalnet")
+	if err := vm.Build(ctx, arch, binary, "globalnet/cmd/globalnet"); err != nil {
+		t.Fatal(err)
+	}
+	log := run(t, ctx, vm.Spec{
+		Arch:     arch,
+		Files:    map[string]string{"/inside.test": buildTest(t, ctx, arch, "globalnet/lab/vm/inside"), "/globalnet": binary},
+		Modules:  []string{"wireguard", "veth", "tun", "mac80211_hwsim radios=3"},
+		Script:   "GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.run 'TestLine'",
+		MemoryMB: 192,
+		CPUs:     1, // the malta board has no more; without the steady clock, which is slow there
+	})
+	report(t, log)
+	for _, l := range measurement.FindAllString(log, -1) {
+		t.Log(l)
+	}
+}
