@@ -40,6 +40,14 @@ func (o *options) build(stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("reading the feed: %w", err)
 	}
+	luci, err := o.luciApp()
+	if err != nil {
+		return fmt.Errorf("reading LuCI's application: %w", err)
+	}
+	page, err := o.write(luci)
+	if err != nil {
+		return err
+	}
 	all := make([]built, len(o.arches))
 	errs := make([]error, len(o.arches))
 	// Compressing is most of the work, and each architecture needs 60 MB for it.
@@ -49,7 +57,7 @@ func (o *options) build(stdout io.Writer) error {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			all[i], errs[i] = o.buildArch(a, files)
+			all[i], errs[i] = o.buildArch(a, files, page)
 		})
 	}
 	wg.Wait()
@@ -65,7 +73,7 @@ func (o *options) build(stdout io.Writer) error {
 	if err := o.checksums(); err != nil {
 		return err
 	}
-	return o.report(all, stdout)
+	return o.report(all, page, stdout)
 }
 
 // pkg returns the package of one architecture.
@@ -96,30 +104,46 @@ func (o *options) pkg(a board.Arch, files []pack.File) (pack.Package, error) {
 	return p, err
 }
 
-func (o *options) buildArch(a board.Arch, files []pack.File) (built, error) {
+// written is a package in both forms.
+type written struct {
+	pack.Package
+	ipk, apk []byte
+}
+
+func (o *options) write(p pack.Package) (w written, err error) {
+	w.Package = p
+	if w.ipk, err = p.IPK(); err == nil {
+		w.apk, err = p.APK(o.keys.apk)
+	}
+	return w, err
+}
+
+// buildArch writes the feed of an architecture: the agent, and what runs everywhere.
+func (o *options) buildArch(a board.Arch, files []pack.File, page written) (built, error) {
 	p, err := o.pkg(a, files)
 	if err != nil {
 		return built{}, err
 	}
-	ipk, err := p.IPK()
+	agent, err := o.write(p)
 	if err != nil {
 		return built{}, err
 	}
-	apk, err := p.APK(o.keys.apk)
+	var ipks, apks []pack.Entry
+	out := make(map[string][]byte)
+	for _, w := range []written{agent, page} {
+		ipks = append(ipks, pack.Entry{Package: w.Package, Bytes: w.ipk})
+		apks = append(apks, pack.Entry{Package: w.Package, Bytes: w.apk})
+		out[w.IPKName()], out[w.APKName()] = w.ipk, w.apk
+	}
+	packages, compressed, err := pack.OpkgIndex(ipks)
 	if err != nil {
 		return built{}, err
 	}
-	packages, compressed, err := pack.OpkgIndex([]pack.Entry{{Package: p, Bytes: ipk}})
+	index, err := pack.APKIndex(project+" "+o.version, apks, o.keys.apk)
 	if err != nil {
 		return built{}, err
 	}
-	index, err := pack.APKIndex(project+" "+o.version, []pack.Entry{{Package: p, Bytes: apk}}, o.keys.apk)
-	if err != nil {
-		return built{}, err
-	}
-	out := map[string][]byte{
-		p.IPKName(): ipk, p.APKName(): apk, "Packages": packages, "Packages.gz": compressed, "packages.adb": index,
-	}
+	out["Packages"], out["Packages.gz"], out["packages.adb"] = packages, compressed, index
 	if o.keys.usign != nil {
 		out["Packages.sig"] = o.keys.usign.Sign(packages)
 	}
@@ -128,7 +152,7 @@ func (o *options) buildArch(a board.Arch, files []pack.File) (built, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return built{}, err
 	}
-	return built{a, len(ipk), len(apk)}, writeAll(dir, out)
+	return built{a, len(agent.ipk), len(agent.apk)}, writeAll(dir, out)
 }
 
 func writeAll(dir string, files map[string][]byte) error {
@@ -145,7 +169,7 @@ func writeAll(dir string, files map[string][]byte) error {
 
 // report prints the sizes beside the budget, which `make sizes` judges: a package
 // above it still serves routers with more flash. x86 machines have disks.
-func (o *options) report(all []built, stdout io.Writer) error {
+func (o *options) report(all []built, page written, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "%-28s %10s %10s   of %d\n", o.version, ".ipk", ".apk", packBudget)
 	for _, b := range all {
 		note := ""
@@ -155,5 +179,6 @@ func (o *options) report(all []built, stdout io.Writer) error {
 		}
 		fmt.Fprintf(stdout, "%-28s %10d %10d%s\n", b.arch.Name, b.ipk, b.apk, note)
 	}
+	fmt.Fprintf(stdout, "%-28s %10d %10d   of %d\n", page.Name, len(page.ipk), len(page.apk), luciBudget)
 	return o.keys.report(stdout)
 }

@@ -27,11 +27,11 @@ func main() {
 
 // options are the flags, and what the environment says.
 type options struct {
-	out, binaries, feed string
-	arches              []board.Arch
-	version             string
-	time                time.Time
-	keys                keys
+	out, binaries, feed, luci string
+	arches                    []board.Arch
+	version                   string
+	time                      time.Time
+	keys                      keys
 }
 
 func run(args []string, stdout io.Writer) error {
@@ -39,6 +39,7 @@ func run(args []string, stdout io.Writer) error {
 	out := fs.String("o", "dist/packages", "`FOLDER` to write to")
 	binaries := fs.String("binaries", "dist", "`FOLDER` of the files globalnet-ARCH")
 	feed := fs.String("feed", "openwrt/feed/globalnet", "`FOLDER` of the files and scripts of the package")
+	luci := fs.String("luci", "openwrt/luci", "`FOLDER` of LuCI's application")
 	only := fs.String("arch", "", "package `ARCHITECTURES`, with commas between; empty for all")
 	version := fs.String("version", "", "what git describes; empty to ask git")
 	printVersion := fs.Bool("print-version", false, "print the version of the packages and end")
@@ -52,7 +53,7 @@ func run(args []string, stdout io.Writer) error {
 	if *keygen != "" {
 		return newKeys(*keygen, stdout)
 	}
-	o := options{out: *out, binaries: *binaries, feed: *feed}
+	o := options{out: *out, binaries: *binaries, feed: *feed, luci: *luci}
 	var err error
 	if o.version, o.time, err = versionAndTime(*version, os.Getenv("SOURCE_DATE_EPOCH")); err != nil {
 		return err

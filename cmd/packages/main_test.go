@@ -75,7 +75,7 @@ func TestBuild(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "1790000000")
 	args := func(out string) []string {
 		return []string{
-			"-o", filepath.Join(dir, out), "-binaries", dir, "-feed", feed, "-arch", "mips_24kc,aarch64_cortex-a53,aarch64_generic",
+			"-o", filepath.Join(dir, out), "-binaries", dir, "-feed", feed, "-luci", repository + "/openwrt/luci", "-arch", "mips_24kc,aarch64_cortex-a53,aarch64_generic",
 			"-version", "v1.2.3",
 		}
 	}
@@ -101,11 +101,22 @@ func checkOutput(t *testing.T, files map[string]string) {
 	t.Helper()
 	for _, name := range []string{
 		"mips_24kc/globalnet_1.2.3-r1_mips_24kc.ipk", "mips_24kc/globalnet-1.2.3-r1.apk", "mips_24kc/Packages", "mips_24kc/Packages.gz",
-		"mips_24kc/Packages.sig", "mips_24kc/packages.adb", "aarch64_generic/globalnet-1.2.3-r1.apk", "keys/globalnet.pem",
+		"mips_24kc/Packages.sig", "mips_24kc/packages.adb", "aarch64_generic/globalnet-1.2.3-r1.apk",
+		"mips_24kc/luci-app-globalnet_1.2.3-r1_all.ipk", "mips_24kc/luci-app-globalnet-1.2.3-r1.apk", "keys/globalnet.pem",
 		"SHA256SUMS", "SHA256SUMS.sig", "SHA256SUMS.minisig", "sbom/globalnet-mips.cdx.json", "sbom/globalnet-arm64.cdx.json",
 	} {
 		if files[name] == "" {
 			t.Errorf("no %s", name)
+		}
+	}
+	for name, text := range files {
+		if strings.Contains(name, "luci-app") && len(text) > luciBudget {
+			t.Errorf("%s has %d bytes, at most %d", name, len(text), luciBudget)
+		}
+	}
+	for _, want := range []string{"Package: globalnet\n", "Package: luci-app-globalnet\n", "Architecture: all\n", "Depends: globalnet, luci-base\n"} {
+		if !strings.Contains(files["mips_24kc/Packages"], want) {
+			t.Errorf("no %q in the index", want)
 		}
 	}
 	public := ""
@@ -149,7 +160,7 @@ func TestRefusedBinaries(t *testing.T) {
 		{"mips_4kec", "v1", `no architecture "mips_4kec"; there are mips_24kc`},
 		{"mips_24kc", "unknown", `version "unknown"`},
 	} {
-		err := run([]string{"-o", filepath.Join(dir, "out"), "-binaries", dir, "-feed", feed, "-arch", tt.arch, "-version", tt.version}, &bytes.Buffer{})
+		err := run([]string{"-o", filepath.Join(dir, "out"), "-binaries", dir, "-feed", feed, "-luci", repository + "/openwrt/luci", "-arch", tt.arch, "-version", tt.version}, &bytes.Buffer{})
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s %s: %v, want %q", tt.arch, tt.version, err, tt.want)
 		}
@@ -185,10 +196,34 @@ func TestFeedAgreesWithThePackage(t *testing.T) {
 	text, err := os.ReadFile(feed + "/Makefile")
 	must(t, err)
 	for _, want := range []string{
-		"$(1)/usr/sbin/", "$(LN) ../sbin/globalnet $(1)/usr/bin/gn", "/etc/config/globalnet", "scripts/after-install.sh", "scripts/before-remove.sh",
+		"$(CP) ./files/* $(1)/", "$(1)/usr/sbin/", "$(LN) ../sbin/globalnet $(1)/usr/bin/gn", "/etc/config/globalnet", "scripts/after-install.sh", "scripts/before-remove.sh",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %q in the feed's Makefile", want)
 		}
 	}
+}
+
+// TestLuCIAgreesWithTheFeed: the same of LuCI's application.
+func TestLuCIAgreesWithTheFeed(t *testing.T) {
+	text, err := os.ReadFile(repository + "/openwrt/feed/luci-app-globalnet/Makefile")
+	must(t, err)
+	for _, want := range []string{
+		"PKG_NAME:=luci-app-globalnet\n", "+globalnet +luci-base\n", "PKGARCH:=all\n", "htdocs/* $(1)/www/", "root/* $(1)/", "scripts/after-install.sh", "scripts/before-remove.sh",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %q in the feed's Makefile", want)
+		}
+	}
+	o := options{luci: repository + "/openwrt/luci", version: "1.0-r1"}
+	p, err := o.luciApp()
+	must(t, err)
+	for _, f := range p.Files {
+		if !strings.HasPrefix(f.Path, "www/luci-static/resources/") && !strings.HasPrefix(f.Path, "usr/share/") || f.Mode != 0o644 {
+			t.Errorf("%s, mode %o", f.Path, f.Mode)
+		}
+	}
+	ipk, err := p.IPK()
+	must(t, err)
+	t.Logf("%d files, %d bytes", len(p.Files), len(ipk))
 }
