@@ -215,6 +215,12 @@ func (c *circuit) introduce(body []byte) error {
 	return c.end.Send(cell.Message{Command: cell.MsgIntroduceAck, Body: []byte{byte(status)}})
 }
 
+// Introduce passes an introduction on that came by no circuit: a relay that floods a
+// service whose introduction point it is needs none.
+func (r *Relay) Introduce(key [32]byte, body []byte) cell.IntroStatus {
+	return r.services.introduce(key, body)
+}
+
 func (s *services) introduce(key [32]byte, body []byte) cell.IntroStatus {
 	s.mu.Lock()
 	p := s.points[key]

@@ -41,6 +41,10 @@ type Status struct {
 	Stored    int       // replicas that keep it
 	Clients   int       // that are connected now
 	Streams   int
+	Waiting   int    // introductions that wait for an answer
+	Answering int    // introductions that are being answered
+	Effort    uint32 // of the proof of work that is asked for; 0: none
 	Refused   uint64 // introductions that were not answered
+	Replayed  uint64 // of them, those that were here before
 	Error     string // why it is not reachable; empty: it is, as far as is known
 }

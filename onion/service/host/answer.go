@@ -63,7 +63,7 @@ func (o *offer) answerSome(ctx context.Context) {
 func (o *offer) mayAnswer() bool {
 	authorised, effort, ok := o.queue.Next()
 	switch {
-	case !ok || o.answering >= maxAnswers+moreAnswers:
+	case !ok || o.answering >= MostAnswers:
 		return false
 	case authorised:
 		return true

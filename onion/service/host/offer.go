@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -19,9 +20,12 @@ const (
 	maxArrived  = 256 // introductions that came in and were not looked at
 	maxAnswers  = 16  // introductions that are being answered
 	moreAnswers = 8   // of authorised clients, in addition
+	// MostAnswers bounds the introductions that are being answered for one service.
+	MostAnswers = maxAnswers + moreAnswers
 	maxClients  = 256 // circuits of clients of one service
 	idleClient  = 15 * time.Minute
-	lookAround  = 30 * time.Second // at what changes by itself
+	lookAround  = 30 * time.Second       // at what changes by itself
+	tendPause   = 100 * time.Millisecond // between two looks while introductions come
 )
 
 // offer is a service that this node offers.
@@ -144,17 +148,42 @@ func (o *offer) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		wait := o.tend(ctx)
-		timer.Reset(wait)
+		timer.Reset(o.tend(ctx))
+		tended := time.Now()
+		select {
+		case <-ctx.Done():
+			return
+		case a := <-o.arrived:
+			o.judgeAll(ctx, a, tended.Add(tendPause))
+		case f := <-o.events:
+			f()
+		case <-o.look:
+		case <-timer.C:
+		}
+	}
+}
+
+// judgeAll judges introductions until a time, but for nothing else that is to be done:
+// under a flood the rest of tend would cost more than they do.
+func (o *offer) judgeAll(ctx context.Context, a arrival, until time.Time) {
+	o.judge(a)
+	o.answerSome(ctx)
+	pause := time.NewTimer(time.Until(until))
+	defer pause.Stop()
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case a := <-o.arrived:
 			o.judge(a)
+			o.answerSome(ctx)
 		case f := <-o.events:
 			f()
+			return
 		case <-o.look:
-		case <-timer.C:
+			return
+		case <-pause.C:
+			return
 		}
 	}
 }
@@ -195,6 +224,9 @@ func (o *offer) tend(ctx context.Context) time.Duration {
 	if o.queue.Len() > 0 {
 		wait = min(wait, time.Second/lazyRate)
 	}
+	o.setStatus(func(s *service.Status) {
+		s.Waiting, s.Answering, s.Effort = o.queue.Len(), o.answering, o.effort
+	})
 	return wait
 }
 
@@ -205,7 +237,12 @@ func (o *offer) judge(a arrival) {
 		if err != nil {
 			o.h.cfg.Log.Debug("introduction refused", "err", err)
 		}
-		o.setStatus(func(s *service.Status) { s.Refused++ })
+		o.setStatus(func(s *service.Status) {
+			s.Refused++
+			if errors.Is(err, intro.ErrReplayed) {
+				s.Replayed++
+			}
+		})
 	}
 }
 
