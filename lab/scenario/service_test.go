@@ -112,7 +112,7 @@ func TestServices(t *testing.T) {
 		run  func(*testing.T, *lab.Lab)
 	}{
 		{"port", servicePort}, {"folder", func(t *testing.T, l *lab.Lab) { serviceFolder(t, l, folder) }}, {"restricted", serviceRestricted}, {"moves", serviceMoves}, {"single hop", serviceSingleHop}, {"ssh", serviceSSH},
-		{"by the API", serviceByTheAPI}, {"two machines", serviceTwice},
+		{"by the API", serviceByTheAPI}, {"nginx and sshd", servicePrograms}, {"two machines", serviceTwice},
 	} {
 		t.Run(x.name, func(t *testing.T) { x.run(t, l) })
 	}
