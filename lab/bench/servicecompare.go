@@ -63,6 +63,6 @@ on the same machine, with one file server behind the service. What differs:
 - A service is offered by a call with us, by ADD_ONION with tor, whose host has circuits
   ready. With tor the first visit begins when a first descriptor is stored: a client that
   asks earlier is not let ask again. With us the client asks until somebody answers.
-- Circuits: three hops of the client, and four of the service with both.
+- Circuits are of three hops of the client and four of the service with us; tor has vanguards-lite.
 `)
 }
