@@ -20,7 +20,7 @@ TARGETS  ?= mips mipsle arm5 arm6 arm7 arm64 amd64 386
 export GOFLAGS ?= -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz lab interop cover bench compare mips-count build-all sizes packages repro vm-test vm-test-short mips-test check clean \
+.PHONY: help build run test race lint fuzz lab interop cover bench compare mips-count build-all sizes packages repro vm-test vm-test-short vm-test-all vm-power mips-test check clean \
 	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
 
 help: ## list the targets
@@ -114,6 +114,13 @@ vm-test: ## test kernel WireGuard and simulated Wi-Fi in a virtual machine (docs
 vm-test-short: ## the part of vm-test that continuous integration runs: radios, a hidden service over them, flash
 	LAB_VM=1 LAB_VM_ARGS="'-test.run=TestLine|TestJoinAgain|TestService|TestFlash|TestReload'" \
 		$(GO) test -tags $(TAGS) -count 1 -timeout 15m -v -run TestRadios ./lab/vm
+
+vm-test-all: ## vm-test, and agents on emulated little-endian MIPS and ARM machines (qemu-system-mips, qemu-system-arm)
+	LAB_VM=1 LAB_VM_ALL=1 $(GO) test -tags $(TAGS) -count 1 -timeout 90m -v ./lab/vm
+
+CUTS     ?= 50
+vm-power: ## kill virtual machines CUTS times on ext4, and as often on jffs2, while they write identity, state and configuration
+	LAB_VM=1 LAB_VM_CUTS=$(CUTS) $(GO) test -tags $(TAGS) -count 1 -timeout 2h -v -run TestPower ./lab/vm
 
 # What does not touch the system: codecs, cryptography, configuration. The emulator's
 # user mode knows no netlink and no namespaces; the rest is tested by vm-test.

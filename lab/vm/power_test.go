@@ -1,0 +1,244 @@
+package vm_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"globalnet/lab/vm"
+)
+
+// TestPower kills a machine again and again while it writes identities, state and
+// configuration, and looks at what the next start finds: the old content or the new,
+// whole, and all that was said to be written. Then an agent starts on that flash, and
+// removes what was left half written.
+//
+// On ext4 the flash is a disk: what the kernel has not given to it is lost. On jffs2,
+// the file system of routers with NOR flash, it is memory that outlives the machine
+// (phram): each single store counts, and a write can be torn anywhere.
+func TestPower(t *testing.T) {
+	if os.Getenv("LAB_VM_CUTS") == "" {
+		t.Skip("kills virtual machines for a quarter of an hour: make vm-power, or LAB_VM_CUTS=1")
+	}
+	cuts, err := strconv.Atoi(os.Getenv("LAB_VM_CUTS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	writer, binary := filepath.Join(dir, "writer"), filepath.Join(dir, "globalnet")
+	for out, pkg := range map[string]string{writer: "globalnet/lab/vm/writer", binary: "globalnet/cmd/globalnet"} {
+		if err := vm.Build(t.Context(), "amd64", out, pkg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, f := range map[string]func(t *testing.T) flash{"ext4": ext4, "jffs2": jffs2} {
+		t.Run(name, func(t *testing.T) {
+			f := f(t)
+			f.spec.MemoryMB = 256
+			f.spec.Files = map[string]string{"/writer": writer}
+			seen := &flashLog{t: t, identities: make(map[int]string)}
+			for cut := range cuts {
+				seen.cut(f, time.Duration(rand.N(1500))*time.Millisecond)
+				if t.Failed() {
+					t.Fatalf("after cut %d", cut+1)
+				}
+			}
+			t.Logf("%d cuts, %d of them under a write; %d states, %d files left half written at most", cuts, seen.under, seen.state, seen.leftovers)
+
+			// The agent starts in the end, and nothing is left but what belongs there.
+			f.spec.Files["/globalnet"] = binary
+			f.spec.Modules = append(f.spec.Modules, "tun", "wireguard")
+			f.spec.Script = f.mount + `
+ls -A /flash | grep -c '^\.' | sed 's/^/LEFT before /'
+cat >/flash/.state-1234 </flash/peers.state
+/globalnet run --config /flash/globalnet.uci &
+for i in $(seq 120); do /globalnet status --config /flash/globalnet.uci >/dev/null 2>&1 && break; sleep 0.5; done
+kill $!
+wait $!
+ls -A /flash | grep -c '^\.' | sed 's/^/LEFT after /'
+/globalnet key show --config /flash/globalnet.uci
+exit 0
+`
+			log := run(t, t.Context(), f.spec)
+			if !strings.Contains(log, "LEFT after 0") || !strings.Contains(log, seen.main) {
+				t.Errorf("after the agent's start:\n%s", log)
+			}
+		})
+	}
+}
+
+// flash is something to write to in a machine.
+type flash struct {
+	spec  vm.Spec
+	mount string // the lines of a script that have it at /flash
+}
+
+func ext4(t *testing.T) flash {
+	t.Helper()
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(disk, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(disk, 16<<20); err != nil {
+		t.Fatal(err)
+	}
+	mkfs := exec.Command("mkfs.ext4", "-q", disk)
+	mkfs.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if out, err := mkfs.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return flash{
+		vm.Spec{Disks: []string{disk}, Modules: []string{"virtio_pci", "virtio_blk", "ext4"}},
+		"mkdir /flash && mount -t ext4 /dev/vda /flash || exit 1",
+	}
+}
+
+func jffs2(t *testing.T) flash {
+	t.Helper()
+	parent := "/dev/shm" // or the machine's memory would be written to a disk
+	if _, err := os.Stat(parent); err != nil {
+		parent = os.TempDir()
+	}
+	dir, err := os.MkdirTemp(parent, "globalnet-vm-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return flash{
+		vm.Spec{
+			MemoryFile: filepath.Join(dir, "memory"),
+			Append:     "memmap=8M$0x8000000",
+			Modules:    []string{"phram phram=flash,0x8000000,0x800000,0x10000", "jffs2"},
+		},
+		"mkdir /flash && mount -t jffs2 mtd0 /flash || exit 1",
+	}
+}
+
+// flashLog is what machines have said of one flash.
+type flashLog struct {
+	t *testing.T
+
+	mu         sync.Mutex
+	main       string
+	state      int
+	config     int
+	identities map[int]string // those written
+	found      map[int]string // at this start
+	leftovers  int
+	under      int // cuts between two words of something written
+	writing    bool
+	part       string
+	kill       func()
+}
+
+// cut runs a machine and kills it a while after it has begun to write.
+func (l *flashLog) cut(f flash, after time.Duration) {
+	l.t.Helper()
+	ctx, kill := context.WithTimeout(l.t.Context(), 10*time.Minute)
+	defer kill()
+	l.mu.Lock()
+	l.found, l.part, l.writing = make(map[int]string), "", false
+	l.kill = func() { time.AfterFunc(after, kill) }
+	l.mu.Unlock()
+	s := f.spec
+	s.Script = f.mount + "\n/writer /flash"
+	s.Output = l
+	log, rc, err := vm.Run(ctx, s)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil || !l.writing {
+		l.t.Fatalf("the machine ended by itself: status %d, %v\n%s", rc, err, log)
+	}
+	if l.state != l.config || l.identities[l.state] == "" {
+		l.under++
+	}
+}
+
+// Write takes what a machine prints.
+func (l *flashLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines := strings.Split(l.part+string(p), "\n")
+	l.part = lines[len(lines)-1]
+	for _, line := range lines[:len(lines)-1] {
+		l.line(strings.Fields(line))
+	}
+	return len(p), nil
+}
+
+func (l *flashLog) line(f []string) {
+	number := func(i int) int {
+		n := -1
+		if len(f) > i {
+			n, _ = strconv.Atoi(f[i])
+		}
+		return n
+	}
+	switch {
+	case len(f) == 0:
+	case f[0] == "WRITING":
+		l.writing = true
+		for n, id := range l.identities {
+			if found, ok := l.found[n]; n > l.state-15 && (!ok || found != id) {
+				l.t.Errorf("identity %d was %s, now it is %q", n, id, found)
+			}
+		}
+		l.kill()
+	case f[0] == "ERROR":
+		l.t.Errorf("the writer: %v", f)
+	case len(f) < 3:
+	case f[0] == "FOUND" && f[1] == "leftovers":
+		l.leftovers = max(l.leftovers, number(2))
+	case f[0] == "FOUND" && f[2] == "damaged:" || len(f) > 3 && f[3] == "damaged:":
+		l.t.Errorf("%v", f)
+	case f[0] == "FOUND":
+		l.foundLine(f[1], f[2], number(2), f)
+	case f[0] == "DONE":
+		l.doneLine(f[1], f[2], number(2), f)
+	}
+}
+
+func (l *flashLog) foundLine(what, text string, n int, f []string) {
+	switch {
+	case what == "main" && l.main != "" && text != l.main:
+		l.t.Errorf("the node was %s, now it is %s", l.main, text)
+	case what == "state" && n != l.state && n != l.state+1:
+		l.t.Errorf("state %d, after %d was written", n, l.state)
+	case what == "config" && n != l.config && n != l.config+1:
+		l.t.Errorf("configuration %d, after %d was written", n, l.config)
+	case what == "state":
+		l.state = n
+	case what == "config":
+		l.config = n
+	case what == "identity" && len(f) == 4:
+		l.found[n] = f[3]
+	}
+}
+
+func (l *flashLog) doneLine(what, text string, n int, f []string) {
+	switch {
+	case what == "main" && l.main == "":
+		l.main = text
+	case what == "main" && text != l.main:
+		l.t.Errorf("the node was %s, now it is %s", l.main, text)
+	case what == "state":
+		l.state = n
+	case what == "config":
+		l.config = n
+	case what == "identity" && len(f) == 4:
+		l.identities[n] = f[3]
+		delete(l.identities, n-15)
+	default:
+		if what != "main" {
+			l.t.Errorf("the writer says %s", fmt.Sprint(f))
+		}
+	}
+}
