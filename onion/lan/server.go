@@ -189,12 +189,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, running *sync.WaitG
 			reset(conn)
 			continue
 		}
-		running.Go(func() {
-			defer s.leave(from)
-			defer conn.Close()
-			defer context.AfterFunc(ctx, func() { reset(conn) })()
-			s.serve(ctx, conn, from, state)
-		})
+		running.Go(func() { s.serve(ctx, conn, from, state, running) })
 	}
 }
 
@@ -249,31 +244,57 @@ func reset(conn *net.TCPConn) {
 	conn.Close()
 }
 
-// serve takes one connection to its end.
-func (s *Server) serve(ctx context.Context, conn *net.TCPConn, from netip.Addr, state *clientState) {
+// serve takes one connection to its target, and has it carried by another goroutine:
+// the way there needs a deep stack, which each idle connection would keep.
+func (s *Server) serve(ctx context.Context, conn *net.TCPConn, from netip.Addr, state *clientState, running *sync.WaitGroup) {
+	stop := context.AfterFunc(ctx, func() { reset(conn) })
+	end := func() {
+		stop()
+		conn.Close()
+		s.leave(from)
+	}
+	st, done := s.reach(ctx, conn, from)
+	if st == nil {
+		end()
+		return
+	}
+	running.Go(func() {
+		defer end()
+		defer done()
+		s.relay(ctx, conn, st, state)
+	})
+}
+
+// reach begins the stream of a connection. If there is none, the client knows.
+func (s *Server) reach(ctx context.Context, conn *net.TCPConn, from netip.Addr) (st Stream, done func()) {
 	dst, err := originalDst(conn)
 	local := conn.LocalAddr().(*net.TCPAddr).AddrPort()
 	if err != nil || netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port()) == netip.AddrPortFrom(local.Addr().Unmap(), local.Port()) {
 		s.counts.loops.Add(1)
 		reset(conn)
-		return
+		return nil, nil
 	}
 	early, plain, err := peek(conn, dst.Port())
 	if err != nil {
 		reset(conn)
-		return
+		return nil, nil
 	}
 	target, done, err := s.target(dst, cell.TCP)
 	if err != nil {
 		s.fail(conn, plain, dst, err)
-		return
+		return nil, nil
 	}
-	defer done()
-	st, err := s.dial(ctx, client.Isolation{Listener: s.cfg.Name, Client: from}, target, early, plain)
+	st, err = s.dial(ctx, client.Isolation{Listener: s.cfg.Name, Client: from}, target, early, plain)
 	if err != nil {
+		done()
 		s.fail(conn, plain, dst, err)
-		return
+		return nil, nil
 	}
+	return st, done
+}
+
+// relay carries what is said until the end.
+func (s *Server) relay(ctx context.Context, conn *net.TCPConn, st Stream, state *clientState) {
 	s.counts.streams.Add(1)
 	var socket proxy.Socket = conn
 	if state.rate != nil {
