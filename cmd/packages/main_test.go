@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"globalnet/board"
 	"globalnet/openwrt/usign"
@@ -215,7 +216,7 @@ func TestLuCIAgreesWithTheFeed(t *testing.T) {
 			t.Errorf("no %q in the feed's Makefile", want)
 		}
 	}
-	o := options{luci: repository + "/openwrt/luci", version: "1.0-r1"}
+	o := options{luci: repository + "/openwrt/luci", version: "1.0-r1", time: time.Unix(1_790_000_000, 0)}
 	p, err := o.luciApp()
 	must(t, err)
 	for _, f := range p.Files {

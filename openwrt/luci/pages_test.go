@@ -33,6 +33,11 @@ func serve(t *testing.T, l net.Listener, u *ubus) *pages {
 	mux.Handle("/ubus/", u)
 	mux.HandleFunc("/luci-static/", p.static)
 	mux.HandleFunc("/cgi-bin/luci/", p.page)
+	mux.HandleFunc("POST /cgi-bin/luci/admin/uci/", func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("token") != "token" || !u.commit(r.FormValue("sid")) {
+			http.Error(w, "refused", http.StatusForbidden)
+		}
+	})
 	mux.HandleFunc("/favicon.ico", func(http.ResponseWriter, *http.Request) {})
 	s := &http.Server{Handler: mux}
 	served := make(chan struct{})

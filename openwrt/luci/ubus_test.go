@@ -19,9 +19,7 @@ const (
 	statusOK         = 0
 	statusInvalid    = 2
 	statusNotFound   = 4
-	statusNoData     = 5
 	statusDenied     = 6
-	statusUnknown    = 9
 	errorDenied      = -32002 // of uhttpd's JSON-RPC
 	rootSession      = "00000000000000000000000000000001"
 	readerSession    = "00000000000000000000000000000002"
@@ -197,6 +195,24 @@ func (u *ubus) call(grants map[string]bool, object, method string, args json.Raw
 	return statusNotFound, nil
 }
 
+// commit writes what is staged, as LuCI's own page for that does; confirming is nothing here.
+func (u *ubus) commit(session string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.grants[session]["uci globalnet write"] {
+		return false
+	}
+	if u.staged != nil {
+		if err := os.WriteFile(u.conf, []byte(uciText(*u.staged)), 0o600); err != nil {
+			u.t.Error(err)
+			return false
+		}
+		u.staged = nil
+		u.apply()
+	}
+	return true
+}
+
 // said returns what a session was told since the last time.
 func (u *ubus) said(session string) (all []string) {
 	u.mu.Lock()
@@ -221,26 +237,12 @@ func (u *ubus) uci(grants map[string]bool, method string, args json.RawMessage) 
 	if err := json.Unmarshal(args, &q); len(args) > 0 && err != nil {
 		return statusInvalid, nil
 	}
-	switch method {
-	case "changes":
+	if method == "changes" {
 		changes := map[string]any{}
 		if u.staged != nil {
 			changes["globalnet"] = [][]string{{"set", "main", "…", "…"}}
 		}
 		return statusOK, map[string]any{"changes": changes}
-	case "apply":
-		if u.staged == nil {
-			return statusNoData, nil
-		}
-		if err := os.WriteFile(u.conf, []byte(uciText(*u.staged)), 0o600); err != nil {
-			u.t.Error(err)
-			return statusUnknown, nil
-		}
-		u.staged = nil
-		u.apply()
-		return statusOK, nil
-	case "confirm":
-		return statusOK, nil
 	}
 	need := "write"
 	if method == "get" {

@@ -113,9 +113,8 @@ const dashes = { radio: '', wire: '', internet: '6 4', mesh: '2 4' };
 
 /* This node, its neighbours around it, and who is reached through each of them. */
 function picture(s) {
-	const width = 720, height = 380, cx = width / 2, cy = height / 2, shapes = [], marks = [], at = {};
-	const neighbours = s.neighbours || [], behind = {};
-	let others = 0;
+	const width = 720, shapes = [], marks = [], neighbours = s.neighbours || [], behind = {};
+	let others = 0, most = 0;
 
 	neighbours.forEach(function(n) { behind[n.node] = []; });
 	(s.routes || []).forEach(function(r) {
@@ -126,6 +125,10 @@ function picture(s) {
 		else
 			others++;
 	});
+	neighbours.forEach(function(n) { most = Math.max(most, behind[n.node].length); });
+
+	/* Two neighbours and few behind them are side by side: a low picture will do. */
+	const height = neighbours.length > 2 ? 380 : Math.min(380, 110 + 34 * Math.max(0, most - 1)), cx = width / 2, cy = height / 2;
 
 	function node(x, y, radius, name, text, kind) {
 		marks.push(svg('g', { 'class': 'gn-node gn-' + kind }, [
@@ -143,7 +146,7 @@ function picture(s) {
 	}
 
 	neighbours.forEach(function(n, i) {
-		const angle = (i + 0.5) / neighbours.length * 2 * Math.PI - Math.PI / 2;
+		const angle = i / neighbours.length * 2 * Math.PI;
 		const x = cx + Math.cos(angle) * width * 0.24, y = cy + Math.sin(angle) * height * 0.26;
 		const up = n.state == 'up', far = behind[n.node];
 
