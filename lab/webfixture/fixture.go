@@ -6,6 +6,7 @@
 package webfixture
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -62,6 +63,7 @@ const Password = "correct horse"
 
 // Server is a made-up router.
 type Server struct {
+	fs    fs.FS
 	files http.Handler
 	mux   http.ServeMux
 
@@ -81,7 +83,7 @@ type Post struct {
 
 // New returns a router with so many nodes in reach; the same number gives the same network.
 func New(files fs.FS, nodes int) *Server {
-	s := &Server{files: http.FileServerFS(files), modes: map[string]string{"lan": "names", "guest": "off"}, rand: rand.New(rand.NewPCG(1, uint64(nodes)))}
+	s := &Server{fs: files, files: http.FileServerFS(files), modes: map[string]string{"lan": "names", "guest": "off"}, rand: rand.New(rand.NewPCG(1, uint64(nodes)))}
 	s.Map = s.network(nodes)
 	s.Session = Session{Login: true, ReadOnly: true, Name: "attic", Node: s.Map.Nodes[0].ID, Version: "fixture", Radios: []string{}, LANs: []any{}}
 	s.routes()
@@ -230,7 +232,15 @@ func answer(w http.ResponseWriter, status int, v any) {
 
 func (s *Server) routes() {
 	s.mux.Handle("GET /static/", http.StripPrefix("/static", s.files))
-	s.mux.Handle("GET /{$}", s.files)
+	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		page, err := fs.ReadFile(s.fs, "index.html")
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write(bytes.ReplaceAll(page, []byte("<!--lang-->"), []byte("en")))
+	})
 	s.mux.HandleFunc("POST /v1/", s.post)
 	for path, f := range map[string]func(r *http.Request) any{
 		"session":    func(*http.Request) any { return s.Session },

@@ -28,17 +28,18 @@ function current() {
 }
 
 function drawFrame() {
-  nav?.remove();
+  if (nav) nav.remove();
   const open = h('button', { type: 'button', class: 'quiet menu', 'aria-expanded': 'false', 'aria-controls': 'nav', 'aria-label': t('Menu'), onclick: toggle }, icon('menu'));
-  nav = h('nav', { id: 'nav', 'aria-label': t('Views') }, h('ul', null, views.filter((v) => session.login || !v.owner).map((v) =>
+  nav = !session.wizard && h('nav', { id: 'nav', 'aria-label': t('Views') }, h('ul', null, views.filter((v) => session.login || !v.owner).map((v) =>
     h('li', null, h('a', { href: '#/' + v.name, onclick: () => toggle(false) }, icon(v.icon), t(v.title))))), languageMenu());
   const tools = h('div', { class: 'tools' },
     session.name && h('span', { class: 'router', title: session.node }, session.name),
     session.login && button(t('Log out'), () => logout().catch((e) => say(e.message, true)), { class: 'quiet' }),
-    !session.login && !session.wizard && button(t('Log in'), showLogin, { class: 'main', id: 'login' }), open);
+    session.wizard && languageMenu(),
+    !session.login && !session.wizard && button(t('Log in'), showLogin, { class: 'main', id: 'login' }), nav && open);
   bar.querySelector('.tools')?.remove();
   bar.append(tools);
-  bar.after(nav);
+  if (nav) bar.after(nav);
   mark();
 }
 
@@ -50,7 +51,7 @@ function toggle(to) {
 
 function mark() {
   const view = current();
-  for (const a of nav.querySelectorAll('a')) {
+  for (const a of nav ? nav.querySelectorAll('a') : []) {
     if (a.getAttribute('href') === '#/' + view.name) a.setAttribute('aria-current', 'page');
     else a.removeAttribute('aria-current');
   }

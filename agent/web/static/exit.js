@@ -53,6 +53,6 @@ export function show(page, until) {
     field(t('Rules before the policy'), rules, t('One a line; the first that fits holds: accept *.example.org:443, reject 198.51.100.0/24:*')),
     field(t('At most, in Mbit/s; 0 is no limit'), rate), field(t('At most, in GB a month; 0 is no limit'), quota),
     h('div', { class: 'buttons' }, h('button', { type: 'submit', class: 'main', disabled: config.writable === false }, t('Apply'))));
-    replace(rest, card(t('Policy'), form));
+    rest.replaceChildren(card(t('Policy'), form));
   }
 }

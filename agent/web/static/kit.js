@@ -97,6 +97,9 @@ export function quality(cost, kind) {
   return times <= 1.5 ? 'good' : times <= 3 ? 'fair' : 'poor';
 }
 
+// What a link does, as mesh.Neighbour says it.
+export const states = { connecting: 'connecting', up: 'up', failed: 'failed' };
+
 export const qualities = { good: 'good', fair: 'fair', poor: 'poor', down: 'down' };
 
 // linkBadge says how good a link is.
@@ -143,11 +146,14 @@ export function table(caption, columns, rows, empty) {
       columns.map((c) => h('td', { role: 'cell', 'data-label': c.title, class: c.number && 'number' }, c.cell(row)))))));
 }
 
-// replace puts new content in place, and the keyboard's focus back where it was.
+// replace puts new content in place, and the keyboard's focus back where it was. What
+// looks the same stays: a selection, and the place of a screen reader in it.
 export function replace(el, ...children) {
+  const next = h('div', null, children);
+  if (next.childNodes.length === el.childNodes.length && [...next.childNodes].every((c, i) => c.isEqualNode(el.childNodes[i]))) return;
   const at = document.activeElement;
   const mark = el.contains(at) && at.dataset.focus;
-  el.replaceChildren(...children.flat(3).filter((c) => c != null && c !== false));
+  el.replaceChildren(...next.childNodes);
   if (mark) el.querySelector(`[data-focus="${CSS.escape(mark)}"]`)?.focus();
 }
 

@@ -7,10 +7,11 @@ const keep = 1000; // lines in the page
 const levels = ['debug', 'info', 'warn', 'error'];
 
 export function show(page, until) {
-  const lines = h('ol', { class: 'log', tabindex: '0', role: 'log', 'aria-label': t('Log'), 'aria-live': 'off' });
+  const lines = h('ol');
+  const box = h('div', { class: 'log', tabindex: '0', role: 'log', 'aria-label': t('Log'), 'aria-live': 'off' }, lines);
   const least = select(levels.map((l) => [l, t(l)]), 'debug', { 'aria-label': t('Least level'), onchange: filter });
   const find = h('input', { type: 'search', 'aria-label': t('Find in the log'), placeholder: t('Find'), oninput: filter });
-  page.append(card(t('Log of the agent'), h('div', { class: 'bar' }, least, find, button(t('Save as a file'), save)), lines));
+  page.append(card(t('Log of the agent'), h('div', { class: 'bar' }, least, find, button(t('Save as a file'), save)), box));
   let last = 0;
   const shown = [];
 
@@ -49,11 +50,11 @@ export function show(page, until) {
         const v = await get('log?after=' + last);
         if (until.aborted) return;
         if (v.last < last) last = 0; // the agent was started anew
-        const bottom = lines.scrollTop + lines.clientHeight >= lines.scrollHeight - 30;
+        const bottom = box.scrollTop + box.clientHeight >= box.scrollHeight - 30;
         for (const line of v.lines) add(line);
         if (v.lines.length) {
           last = v.lines.at(-1).n;
-          if (bottom) lines.scrollTop = lines.scrollHeight;
+          if (bottom) box.scrollTop = box.scrollHeight;
         }
         more = last < v.last && v.lines.length > 0;
       }

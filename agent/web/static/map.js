@@ -210,7 +210,7 @@ export class Picture {
         x1 = Math.max(x1, n.x);
         y1 = Math.max(y1, n.y);
       }
-      const k = Math.min(2, (this.width - 80) / (x1 - x0 || 1), (this.height - 70) / (y1 - y0 || 1));
+      const k = Math.min(2, (this.width - 80) / (x1 - x0 || 1), (this.height - (this.choose ? 110 : 60)) / (y1 - y0 || 1));
       want = { x: (x0 + x1) / 2, y: (y0 + y1) / 2, k: Math.max(k, 0.05) };
     }
     const v = this.view;

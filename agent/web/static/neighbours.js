@@ -1,7 +1,7 @@
 // Neighbours, and what the links to them did in the last hour.
 
 import { nameOf, session, watch } from './api.js';
-import { age, badge, card, h, linkBadge, millis, number, rate, replace, t, table } from './kit.js';
+import { age, badge, card, h, linkBadge, millis, number, rate, replace, states, t, table } from './kit.js';
 import { chart } from './charts.js';
 
 const classes = { radio: 'Radio', wire: 'Cable', internet: 'Internet', mesh: 'Through the mesh' };
@@ -17,7 +17,7 @@ export function show(page, until) {
   const columns = [
     { title: t('Neighbour'), cell: (n) => h('a', { href: '#/neighbours/' + n.node, 'data-focus': n.node, 'aria-current': n.node === chosen && 'true' }, nameOf(n.node)) },
     { title: t('Over'), cell: (n) => t(classes[n.class] || n.class) },
-    { title: t('Link'), cell: (n) => (n.state === 'up' ? linkBadge(n.cost, n.class) : badge(n.state === 'failed' ? 'bad' : 'wait', t(n.state))) },
+    { title: t('Link'), cell: (n) => (n.state === 'up' ? linkBadge(n.cost, n.class) : badge(n.state === 'failed' ? 'bad' : 'wait', t(states[n.state] || n.state))) },
     { title: t('Cost'), number: true, cell: (n) => (n.cost >= 65535 ? '∞' : number(n.cost)) },
     { title: t('Round trip'), number: true, cell: (n) => millis(n.rtt_ns) },
     { title: t('For'), number: true, cell: (n) => age(n.since_ns) },

@@ -10,7 +10,8 @@ const modes = () => [
   ['off', t('Off'), t('Clients of this network use nothing of it.')],
 ];
 
-const reasons = { forward: 'would have left in clear' };
+// Why something was dropped, as agent/firewall counts it.
+const reasons = { blocked: 'client is blocked', dns_over_tls: 'DNS past the router', quic: 'QUIC', ntp: 'time (NTP)', udp: 'other datagrams', icmp: 'ping and other ICMP', other_protocol: 'other protocols', forward: 'would have left in clear', virtual: 'not for a name that is known', mesh: 'mesh addresses' };
 
 export function show(page, until) {
   const networks = h('div', { class: 'cards' });
@@ -40,7 +41,8 @@ export function show(page, until) {
       } catch (err) {
         say(err.message, true);
       }
-      drawn = ''; // the choice shows what holds
+      drawn = '';
+      networks.replaceChildren(); // the choice shows what holds, not what was clicked
       again('lan');
     };
     return card(n.name, h('fieldset', { class: 'choices' }, h('legend', null, t('What clients get')), modes().map(([m, title, text]) =>
@@ -57,6 +59,7 @@ export function show(page, until) {
       try {
         await apply('lan/mode', { network: n.name, client: who.value.trim(), mode: what.value });
         drawn = '';
+        networks.replaceChildren();
       } catch (err) {
         who.setWrong(err.message);
       }

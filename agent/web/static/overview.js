@@ -1,7 +1,7 @@
 // The first view: is it working, what is around, what is done for others.
 
 import { get, nameOf, session, watch } from './api.js';
-import { badge, card, h, icon, linkBadge, many, millis, number, quality, replace, t } from './kit.js';
+import { badge, card, h, icon, linkBadge, many, millis, number, quality, replace, states, t } from './kit.js';
 import { Picture } from './map.js';
 
 // judge answers "is it working?" as `globalnet status` does.
@@ -41,7 +41,7 @@ export function show(page, until) {
   const top = h('div', { 'aria-live': 'polite' });
   const tiles = h('ul', { class: 'tiles' });
   const links = h('div');
-  const canvas = h('canvas', { role: 'img' });
+  const canvas = h('canvas', { 'aria-hidden': 'true' });
   const picture = new Picture(canvas, until);
   page.append(top, tiles, h('div', { class: 'split' },
     card(t('Neighbourhood'), h('a', { class: 'picture small', href: '#/map', 'aria-label': t('Open the map') }, canvas)),
@@ -78,5 +78,5 @@ function list(neighbours) {
   const sorted = [...neighbours].sort((a, b) => a.cost - b.cost).slice(0, 8);
   return h('ul', { class: 'rows' }, sorted.map((n) => h('li', null, h('a', { href: '#/neighbours/' + n.node, 'data-focus': n.node },
     h('span', { class: 'name' }, nameOf(n.node)), h('span', { class: 'dim' }, n.state === 'up' ? millis(n.rtt_ns) : ''),
-    n.state === 'up' ? linkBadge(n.cost, n.class) : badge('wait', t(n.state))))));
+    n.state === 'up' ? linkBadge(n.cost, n.class) : badge('wait', t(states[n.state] || n.state))))));
 }

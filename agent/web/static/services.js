@@ -95,7 +95,8 @@ function form() {
     field(t('Leads to'), target, t('An address and port such as 127.0.0.1:8080, or the path of a folder on the router such as /srv/www.')),
     field(t('List what is in folders that have no index.html'), listing), field(t('Only clients that have a key'), restricted), wrong,
     h('div', { class: 'buttons' }, go));
-  for (const i of inputs) i.addEventListener('input', () => { if (i.getAttribute('aria-invalid') === 'true') check(i); });
-  for (const i of inputs) i.addEventListener('change', () => check(i));
+  // As it is typed, but not when a field is left: the form would move under the mouse.
+  // A target is wrong until it is complete.
+  for (const i of inputs) i.addEventListener('input', () => { if (i !== target || i.getAttribute('aria-invalid') === 'true') check(i); });
   return card(t('Add a service'), el);
 }

@@ -21,6 +21,7 @@ export function show(page, until) {
     }
     if (until.aborted) return;
     forms = [];
+    body.replaceChildren();
     replace(body, config.writable === false && h('p', { class: 'note' }, t('The configuration cannot be written by the agent: nothing can be changed here.')),
       config.pending && h('p', { class: 'note' }, t('A change waits to be confirmed; {0} s are left.', config.pending.seconds)), config.types.map((type) => group(type, open)));
     changed();
@@ -32,7 +33,7 @@ export function show(page, until) {
     const own = config.sections.filter((s) => s.type === type.type);
     if (!own.length && !type.many) own.push({ ref: type.name || type.type, type: type.type, name: type.name || type.type, options: {}, missing: true });
     const many_ = type.many && adder(type);
-    return h('details', { class: 'card group', open: open === type.type, 'data-type': type.type }, h('summary', null, h('h2', null, type.type), h('span', { class: 'dim' }, type.many ? many(own.length, '{0} section', '{0} sections') : '')),
+    return h('details', { class: 'card group', open: open === type.type, 'data-type': type.type }, h('summary', null, h('h2', null, type.type), h('span', { class: 'dim', lang: 'en' }, (type.help || '').split('. ')[0].replace(/\.$/, '')), type.many && h('span', { class: 'badge plain' }, many(own.length, '{0} section', '{0} sections'))),
       type.help && h('p', { class: 'help', lang: 'en' }, type.help), own.map((s) => section(type, s)), many_);
   }
 
