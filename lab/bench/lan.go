@@ -18,7 +18,9 @@ func init() {
 	Register(Bench{
 		Name: "lan", Summary: "the LAN edge: what clients without any program of ours get",
 		Parts: []Part{{Name: "dns", Summary: "answers of the DNS listener to a client in the LAN, over UDP", Run: lanDNS},
-			{Name: "proxy", Summary: "the proxy without circuits beside plain forwarding", Run: lanProxy}},
+			{Name: "proxy", Summary: "the proxy without circuits beside plain forwarding", Run: lanProxy},
+			{Name: "page", Summary: "a page of a hidden service in Chromium", Run: lanPage},
+			{Name: "memory", Summary: "1000 idle connections", Run: lanMemory}},
 	})
 }
 
