@@ -41,7 +41,7 @@ var layers = map[string][]string{
 	"agent/control":     {"agent/config", "agent/metrics", "mesh", "internal/identity"},
 	"agent/metrics":     {},
 	"agent/console":     {"agent/control", "agent/config", "mesh", "internal/identity"},
-	"agent/web":         {"agent/config", "agent/control", "mesh", "internal/identity"},
+	"agent/web":         {"agent/config", "agent/control", "mesh", "mesh/peers", "internal/identity"},
 	"mesh":              {"mesh/beacon", "mesh/link", "mesh/babel", "mesh/peers", "internal/identity"},
 	"mesh/beacon":       {"internal/identity"},
 	"mesh/link":         {"mesh/link/signal", "internal/identity"},

@@ -37,6 +37,9 @@ type Options struct {
 
 	// SmallMemory bounds the records held for others more tightly.
 	SmallMemory bool
+
+	Version string
+	Radios  func() []string // that may be given to the mesh; may be nil
 }
 
 // Agent is a node of the network.
@@ -89,6 +92,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.lan = newLANEdge(id, c, a.onion, o.Log)
 	a.web = newWebPage(a, c, o.Log)
+	a.lan.page = a.web
 	if a.dht != nil && a.onion != nil {
 		a.dht.askTable = a.onion.node.AskTable
 		a.dht.meshTime = a.onion.node.Clock().Now
@@ -311,6 +315,9 @@ func (a *Agent) Onion() control.Onion {
 	}
 	return a.onion
 }
+
+// Version returns the version of the program.
+func (a *Agent) Version() string { return a.o.Version }
 
 // LAN returns the LAN edge as the control API asks it.
 func (a *Agent) LAN() control.LAN { return a.lan }

@@ -17,6 +17,7 @@ import (
 
 	"globalnet/agent/config"
 	"globalnet/agent/firewall"
+	"globalnet/agent/web"
 	"globalnet/internal/identity"
 	"globalnet/mesh/peers"
 	"globalnet/onion"
@@ -50,6 +51,7 @@ type lanEdge struct {
 	pool      *lan.Pool
 	dns       *lan.DNS
 	server    *lan.Server
+	page      *webPage // of this router; set before run
 	changed   chan struct{}
 
 	mu       sync.Mutex
@@ -71,7 +73,7 @@ func newLANEdge(id *identity.Identity, c config.Config, o *overlay, log *slog.Lo
 		log.Warn("addresses of names of the last run are not known", "err", err)
 	}
 	e.dns = lan.NewDNS(lan.DNSConfig{Name: lanName, Names: lan.Names{Zone: onion.Zone, Known: e.known, Pool: e.pool}, Resolver: e, Log: log})
-	e.server = lan.NewServer(lan.Config{Name: lanName, Dialer: e, Pool: e.pool, Target: e.target, Limit: e.limit, Log: log})
+	e.server = lan.NewServer(lan.Config{Name: lanName, Dialer: e, Pool: e.pool, Target: e.target, Local: e.local, Limit: e.limit, Log: log})
 	e.apply(c)
 	return e
 }
@@ -292,7 +294,15 @@ func (e *lanEdge) nodeOf(name string) (identity.NodeID, bool) {
 	}
 }
 
+// local serves connections to the router's own name.
+func (e *lanEdge) local(ctx context.Context, name string, port uint16, conn net.Conn) bool {
+	return name == web.Host && port == 80 && e.page.take(ctx, conn)
+}
+
 func (e *lanEdge) known(name string) bool {
+	if name+"."+onion.Zone == web.Host && e.page.view().On {
+		return true
+	}
 	_, ok := e.nodeOf(name)
 	return ok
 }

@@ -60,7 +60,11 @@ func (s *settings) run(ctx context.Context) error {
 			if _, late := errors.AsType[*control.Error](err); late {
 				continue // confirmed at the last moment
 			}
-			s.a.o.Log.Warn("a change of the configuration was not confirmed: the old one is put back", "err", err)
+			if err != nil {
+				s.a.o.Log.Error("a change of the configuration was not confirmed, and the old one cannot be put back", "err", err)
+				continue
+			}
+			s.a.o.Log.Warn("a change of the configuration was not confirmed: the old one is put back")
 		}
 	}
 }

@@ -7,12 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"globalnet/agent/config"
-	"globalnet/agent/control"
 	"globalnet/agent/web"
 )
 
@@ -23,6 +24,7 @@ const webRetry = 10 * time.Second
 type webPage struct {
 	log    *slog.Logger
 	server *web.Server
+	handed *handed // connections that the LAN's proxy gives
 
 	mu     sync.Mutex
 	ctx    context.Context // of run; nil before
@@ -32,8 +34,25 @@ type webPage struct {
 }
 
 func newWebPage(a *Agent, c config.Config, log *slog.Logger) *webPage {
-	return &webPage{log: log, config: c, open: make(map[netip.AddrPort]context.CancelFunc),
-		server: web.New(web.Config{API: control.Handler(a), Log: log})}
+	p := &webPage{log: log, config: c, open: make(map[netip.AddrPort]context.CancelFunc), handed: newHanded()}
+	p.server = web.New(web.Config{Agent: a, Password: filepath.Join(c.StateDir, web.PasswordFile), View: p.view, Radios: a.o.Radios,
+		Version: a.o.Version, Log: log})
+	return p
+}
+
+// view is what the configuration says of the page.
+func (p *webPage) view() web.View {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return web.View{On: p.config.Web.Enabled, Name: p.config.Web.Name, Public: p.config.Web.Public}
+}
+
+// take serves a connection of the LAN's proxy until it ends; false: there is no page.
+func (p *webPage) take(ctx context.Context, conn net.Conn) bool {
+	p.mu.Lock()
+	on := p.config.Web.Enabled
+	p.mu.Unlock()
+	return on && p.handed.give(ctx, conn)
 }
 
 // run serves until ctx ends.
@@ -42,6 +61,11 @@ func (p *webPage) run(ctx context.Context) error {
 	p.ctx = ctx
 	c := p.config
 	p.mu.Unlock()
+	p.tasks.Go(func() {
+		if err := p.server.Serve(ctx, p.handed, web.Door{Hosts: []string{web.Host}}); err != nil {
+			p.log.Error("the page is not served to the LAN", "err", err)
+		}
+	})
 	p.apply(c)
 	<-ctx.Done()
 	p.tasks.Wait()
@@ -106,7 +130,104 @@ func (p *webPage) serve(ctx context.Context, at netip.AddrPort) error {
 	if err != nil {
 		return fmt.Errorf("opening the page's port: %w", err)
 	}
-	return p.server.Serve(ctx, l)
+	p.log.Info("the page is served", "addr", at)
+	return p.server.Serve(ctx, l, doorAt(at, lans))
+}
+
+// doorAt is the door at an address of our own. From the LAN are those whose addresses are
+// of its networks: the kernel takes packets to an address of the LAN on any interface.
+func doorAt(at netip.AddrPort, lans []config.LAN) web.Door {
+	port := fmt.Sprintf(":%d", at.Port())
+	door := web.Door{Hosts: []string{at.String(), web.Host + port}}
+	if at.Addr().IsLoopback() {
+		door.Hosts = append(door.Hosts, "localhost"+port)
+		door.From = netip.Addr.IsLoopback
+	} else {
+		door.From = func(from netip.Addr) bool { return isOfLAN(from, lans) }
+	}
+	if at.Port() == 80 {
+		for _, host := range door.Hosts {
+			door.Hosts = append(door.Hosts, strings.TrimSuffix(host, port))
+		}
+	}
+	return door
+}
+
+func isOfLAN(from netip.Addr, lans []config.LAN) bool {
+	from = from.WithZone("")
+	for _, n := range lans {
+		for _, name := range n.Interfaces {
+			if slices.ContainsFunc(prefixesOf(name), func(p netip.Prefix) bool { return p.Contains(from) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// handed is a listener of connections that somebody else accepted.
+type handed struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newHanded() *handed { return &handed{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+// give hands a connection over and returns when it is closed.
+func (h *handed) give(ctx context.Context, conn net.Conn) bool {
+	c := &givenConn{Conn: conn, closed: make(chan struct{})}
+	select {
+	case h.conns <- c:
+	case <-h.closed:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	select {
+	case <-c.closed:
+	case <-ctx.Done():
+	}
+	return true
+}
+
+// Accept implements net.Listener.
+func (h *handed) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (h *handed) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (h *handed) Addr() net.Addr { return &net.TCPAddr{} }
+
+type givenConn struct {
+	net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+// Close implements net.Conn.
+func (c *givenConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// SetLinger is that of TCP.
+func (c *givenConn) SetLinger(seconds int) error {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		return tcp.SetLinger(seconds)
+	}
+	return nil
 }
 
 // onLAN refuses an address that is neither loopback nor of an interface of a LAN.

@@ -2,7 +2,7 @@
 // embedded, and the control API behind a guard. docs/protocols/web.md describes it.
 //
 // A Server owns its sessions, its listeners and their connections; all else it asks
-// the agent through the control API.
+// the agent.
 package web
 
 import (
@@ -10,20 +10,51 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
+	"net/netip"
 	"time"
+
+	"globalnet/agent/control"
 )
+
+// Host is the name of the router for its LAN.
+const Host = "router.gnet.alt"
+
+// Agent is what the page shows.
+type Agent interface {
+	control.Agent
+	Settings() control.Settings
+	LAN() control.LAN
+	Map(ctx context.Context) (control.Map, error)
+}
+
+// View is what the owner's configuration says of the page.
+type View struct {
+	On     bool   // there is a page
+	Name   string // of the router
+	Public bool   // guests may see the status
+}
 
 // Config is what a Server is made of.
 type Config struct {
-	API http.Handler // the control API
-	Log *slog.Logger
+	Agent    Agent
+	Password string          // path of the file with its hash
+	View     func() View     // now
+	Radios   func() []string // that the wizard may give to the mesh; may be nil
+	Version  string
+	Log      *slog.Logger
 }
 
 // Server serves the page.
 type Server struct {
-	cfg    Config
-	assets *assets
+	cfg      Config
+	api      http.Handler
+	origin   *http.CrossOriginProtection
+	assets   *assets
+	routes   map[string]*route // by method and path
+	conns    conns
+	sessions sessions
+	logins   logins
+	password password
 }
 
 // New returns a Server.
@@ -31,7 +62,16 @@ func New(cfg Config) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{cfg: cfg, assets: newAssets()}
+	s := &Server{cfg: cfg, api: control.Handler(cfg.Agent), origin: http.NewCrossOriginProtection(), assets: loadAssets(),
+		sessions: newSessions(), logins: newLogins(), password: password{cfg.Password}}
+	s.routes = s.table()
+	return s
+}
+
+// Door is a way to the page.
+type Door struct {
+	Hosts []string              // that a browser may name
+	From  func(netip.Addr) bool // who may come; nil: all but the mesh
 }
 
 // Times and sizes that bound a connection.
@@ -42,17 +82,24 @@ const (
 	idleTime   = 30 * time.Second
 	closeTime  = 2 * time.Second
 	maxHeader  = 8 << 10
+	maxBody    = 16 << 10
+)
+
+type (
+	doorKey struct{}
+	connKey struct{}
 )
 
 // Serve answers on l until ctx ends, and closes it.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+func (s *Server) Serve(ctx context.Context, l net.Listener, door Door) error {
 	h := &http.Server{
 		Handler: s, ReadHeaderTimeout: headerTime, ReadTimeout: bodyTime, WriteTimeout: answerTime, IdleTimeout: idleTime,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		BaseContext: func(net.Listener) context.Context { return context.WithValue(ctx, doorKey{}, door) },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	served := make(chan error, 1)
-	go func() { served <- h.Serve(l) }()
+	go func() { served <- h.Serve(&listener{l, &s.conns}) }()
 	select {
 	case err := <-served:
 		h.Close()
@@ -66,17 +113,4 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	<-served
 	return nil
-}
-
-// ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, "/v1/") {
-		if r.Method == http.MethodGet {
-			s.cfg.API.ServeHTTP(w, r)
-			return
-		}
-		http.Error(w, "not yet", http.StatusForbidden)
-		return
-	}
-	s.assets.serve(w, r)
 }

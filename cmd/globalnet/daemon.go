@@ -53,7 +53,7 @@ func runAgent(ctx context.Context, in *invocation) error {
 		return err
 	}
 	defer k.Close()
-	a, err := agent.New(agent.Options{ConfigPath: in.configPath, Config: c, Log: log, Level: level, Kernel: k, SmallMemory: profile.SmallBuffers})
+	a, err := agent.New(agent.Options{ConfigPath: in.configPath, Config: c, Log: log, Level: level, Kernel: k, SmallMemory: profile.SmallBuffers, Version: version})
 	if err != nil {
 		return err
 	}

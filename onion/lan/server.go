@@ -42,6 +42,10 @@ type Config struct {
 	// such thing. Nil: the name itself.
 	Target func(name string) (cell.Target, bool)
 
+	// Local serves a connection to a port of a name of the Pool on this machine, until it
+	// ends; false: the name is not of this machine. May be nil.
+	Local func(ctx context.Context, name string, port uint16, conn net.Conn) bool
+
 	// Limit bounds the bytes a second that one client may receive, and send; 0: no
 	// bound. It is asked at the start of each connection, with our side's address.
 	Limit func(local netip.Addr) int64
@@ -274,6 +278,9 @@ func (s *Server) reach(ctx context.Context, conn *net.TCPConn, from netip.Addr) 
 		reset(conn)
 		return nil, nil
 	}
+	if s.local(ctx, conn, dst) {
+		return
+	}
 	early, plain, err := peek(conn, dst.Port())
 	if err != nil {
 		reset(conn)
@@ -306,6 +313,19 @@ func (s *Server) relay(ctx context.Context, conn *net.TCPConn, st Stream, state 
 	if err != nil && !isClosed(st.Connected()) {
 		s.counts.failed.Add(1)
 	}
+}
+
+// local serves a connection on this machine, if that is what its address is for.
+func (s *Server) local(ctx context.Context, conn net.Conn, dst netip.AddrPort) bool {
+	if s.cfg.Local == nil || !IsVirtual(dst.Addr()) {
+		return false
+	}
+	name, release, ok := s.cfg.Pool.Hold(dst.Addr())
+	if !ok {
+		return false
+	}
+	defer release()
+	return s.cfg.Local(ctx, name, dst.Port(), conn)
 }
 
 // dial begins a stream. For plain HTTP it awaits the target's answer, so that it can be
