@@ -16,7 +16,7 @@ import (
 	"globalnet/openwrt"
 )
 
-// radioFlags are the flags of the commands about radios and UCI.
+// radioFlags are the flags of the commands about radios, UCI and this router's program.
 type radioFlags struct {
 	dryRun    bool
 	noReload  bool
@@ -27,9 +27,11 @@ type radioFlags struct {
 	uci       bool
 	frequency int
 	id        string
+	upgrade   upgradeFlags
 }
 
 func (f *radioFlags) define(fs *flag.FlagSet, c command) {
+	f.upgrade.define(fs, c)
 	if c.has("plan") {
 		fs.BoolVar(&f.dryRun, "dry-run", false, "print what would change, and change nothing")
 		fs.BoolVar(&f.noReload, "no-reload", false, "only write the files; who calls has the services act on them")
@@ -98,6 +100,7 @@ func radioCommands() []command {
 			summary: "Take a radio off the air that `radio join` put there.",
 			example: "globalnet radio leave wlan0",
 		},
+		upgradeCommand(),
 	}
 }
 

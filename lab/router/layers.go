@@ -56,19 +56,17 @@ var secret = sync.OnceValues(func() (string, error) {
 		os.WriteFile(filepath.Join(dir, "etc/passwd"), []byte(strings.Replace(passwd, "::", ":x:", 1)), 0o644))
 })
 
-// agent is our own program, as this tree has it.
-var agent = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "flash-agent-")
+// self is the program that plays the router: a test that runs inside as well.
+var self = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "flash-self-")
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-tags", "nethttpomithttp2", "-o", filepath.Join(dir, Agent), "./cmd/globalnet")
-	cmd.Dir = source(".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the agent: %w\n%s", err, out)
+	own, err := os.Executable()
+	if err != nil {
+		return "", err
 	}
-	return dir, nil
+	return dir, install(dir, own, Self)
 })
 
 // layers are the folders of a router's system, the topmost first.
@@ -76,7 +74,7 @@ func (m Model) layers() (all []string, err error) {
 	for _, l := range []struct {
 		wanted bool
 		make   func() (string, error)
-	}{{m.Agent, agent}, {m.Password, secret}, {m.OpenSSH, openSSH}, {true, system}} {
+	}{{m.Self, self}, {m.Password, secret}, {m.OpenSSH, openSSH}, {true, system}} {
 		if !l.wanted {
 			continue
 		}

@@ -8,13 +8,13 @@ type Model struct {
 	RootFS               string // "squashfs" if empty
 	OpenSSH              bool   // its SSH server is OpenSSH's, else dropbear
 	Password             bool   // of root, Password; else root has none
-	Agent                bool   // our program is at Agent, besides the stand-in
+	Self                 bool   // the program that plays it is at Self
 }
 
 // What some routers have.
 const (
 	Password = "correct horse battery"
-	Agent    = "/usr/libexec/globalnet"
+	Self     = "/usr/libexec/globalnet"
 )
 
 // Routers of tests, by their board names.

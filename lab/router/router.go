@@ -231,6 +231,11 @@ func (r *Router) Off() {
 	r.Power.Wait()
 }
 
+// Command is a program run by root of the router.
+func (r *Router) Command(argv ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"-t", fmt.Sprint(r.Power.Process.Pid), "-m", "-p", "-r", "-w", "--"}, argv...)...)
+}
+
 // Files is everything that survives a restart: name, kind, mode, digest.
 func (r *Router) Files() map[string]string {
 	r.t.Helper()

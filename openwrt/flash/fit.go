@@ -7,11 +7,8 @@ import (
 
 	"globalnet/board"
 	"globalnet/openwrt/archive"
+	"globalnet/openwrt/guard"
 )
-
-// spareK is left free on the overlay, for the configuration and what the package
-// manager writes about itself.
-const spareK = 512
 
 // fits says why the package cannot go onto the router, and what could be done;
 // empty where it can.
@@ -63,25 +60,14 @@ func usable(r *Router) (why, advice string) {
 	return "", ""
 }
 
-// compresses says whether the overlay stores less than it is given. opkg does not
-// know of it and wants the whole size.
-func compresses(r *Router) bool { return r.Overlay == "jffs2" || r.Overlay == "ubifs" }
+func overlayNeed(r *Router, a *archive.Archive) int64 { return guard.Need(r.Overlay, r.databaseK, a) }
 
-func overlayNeed(r *Router, a *archive.Archive) int64 {
-	need := a.Installed / 1024
-	if compresses(r) {
-		need = a.Size / 1024 * 13 / 10
-	}
-	return need + 2*r.databaseK + spareK // the manager's lists are kept, and written anew
-}
-
-// keepMode is how the guard keeps the old program: as a copy where there is room
-// for it beside the new one, else under a second name.
+// keepMode is how the guard keeps the old program.
 func keepMode(r *Router, a *archive.Archive) string {
-	if a == nil || r.OverlayK >= overlayNeed(r, a)+r.ProgramK {
+	if a == nil {
 		return "copy"
 	}
-	return "link"
+	return guard.Keep(r.OverlayK, overlayNeed(r, a), r.ProgramK)
 }
 
 func memoryNeed(r *Router, a *archive.Archive) int64 {

@@ -79,6 +79,8 @@ func TestHostKey(t *testing.T) {
 	}
 }
 
+// TestImage: an image is tested by the router before it is written, and the router
+// comes back from it; those of other boards, and what sysupgrade refuses, change nothing.
 func TestImage(t *testing.T) {
 	r := router.New(t, router.One)
 	file := filepath.Join(r.Packages, "sysupgrade.bin")
@@ -89,19 +91,38 @@ func TestImage(t *testing.T) {
 	}
 	o := options(r)
 	o.Image = file
-	write(`"glinet,gl-router.MT3000"`)
-	refused(t, r, o, Refused, "is for glinet,gl-router.MT3000, the router is openwrt,one")
+	write(`"glinet,gl-mt3000"`)
+	refused(t, r, o, Refused, "is for glinet,gl-mt3000, the router is openwrt,one")
 	if strings.Contains(r.Temp("calls"), "sysupgrade -T") {
 		t.Error("it was sent all the same")
 	}
+	write(`"openwrt,one","refuse this"`)
+	before := r.Files()
+	report, err := run(t, r, o)
+	undone(t, r, report, err, before)
+	if r.Temp("globalnet-flash/image.bin") != "" || strings.Contains(r.Temp("calls"), "sysupgrade /tmp") {
+		t.Errorf("after a refusal by sysupgrade:\n%s", r.Temp("calls"))
+	}
+
 	write(`"openwrt,one"`)
+	calls := ""
 	o.Progress = at("verify", func() {
+		calls = r.Temp("calls")
 		r.Power.Wait() // the stand-in takes the power, as sysupgrade restarts
 		r.On()
 	})
-	report, err := run(t, r, o)
-	// The kernel below is the same, so that flash takes it for not restarted.
-	if f, ok := errors.AsType[*Failure](err); !ok || f.Kind != Pending || !strings.Contains(f.Error(), "restarted") || report.What != "written" {
+	report, err = run(t, r, o)
+	if err != nil || report.Result != Done || report.What != "written" || report.Version != "25.12.6" {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if !strings.Contains(calls, "sysupgrade -T /tmp/globalnet-flash/image.bin\n") || strings.Contains(calls, "-F") || strings.Contains(calls, "-n") {
+		t.Errorf("calls:\n%s", calls)
+	}
+
+	// Where the power does not come back, it says what to do.
+	o.Progress = at("verify", func() { r.Power.Wait() })
+	report, err = run(t, r, o)
+	if f, ok := errors.AsType[*Failure](err); !ok || f.Kind != Pending || !strings.Contains(f.Advice, "failsafe") || report.What != "written" {
 		t.Errorf("%+v, %v", report, err)
 	}
 }

@@ -130,7 +130,7 @@ func (s *session) planPackage(ctx context.Context) error {
 			s.report.What = "upgraded"
 			s.planned("upgrade globalnet %s to %s; key and configuration stay", was, pkg.Version)
 		} else {
-			s.planned("install globalnet %s for %s: %s to send, about %s of %s flash", pkg.Version, pkg.Arch, kib(pkg.Size/1024), kib(overlayNeed(s.facts, pkg.Archive)-spareK), kib(s.facts.OverlayK))
+			s.planned("install globalnet %s for %s: %s to send, at most %s of %s flash", pkg.Version, pkg.Arch, kib(pkg.Size/1024), kib(overlayNeed(s.facts, pkg.Archive)), kib(s.facts.OverlayK))
 		}
 	}
 	if s.edits, err = s.o.edits(s.facts); err != nil {
@@ -293,7 +293,7 @@ func (s *session) installCommand(file string) string {
 	case s.pkg.APK: // its digest was compared, and its signature where a key was named
 		command = "apk add --no-network --allow-untrusted"
 	default:
-		if compresses(s.facts) {
+		if guard.Compresses(s.facts.Overlay) {
 			command += " --force-space"
 		}
 		if older {

@@ -94,3 +94,30 @@ func digits(s string) string {
 	}
 	return s[:i]
 }
+
+// spareK is left free on the overlay, for the configuration and what the package
+// manager writes about itself.
+const spareK = 512
+
+// Compresses says whether the overlay stores less than it is given. opkg does not
+// know of it and wants the whole size.
+func Compresses(filesystem string) bool { return filesystem == "jffs2" || filesystem == "ubifs" }
+
+// Need is how much room in KiB installing takes, the manager's lists of a size, which
+// are kept and written anew, and a spare included.
+func Need(filesystem string, databaseK int64, a *archive.Archive) int64 {
+	need := a.Installed / 1024
+	if Compresses(filesystem) {
+		need = a.Size / 1024 * 13 / 10
+	}
+	return need + 2*databaseK + spareK
+}
+
+// Keep is how arm keeps the old program, its variable KEEP: as a copy where there is
+// room for it beside the new one, else under a second name.
+func Keep(freeK, needK, programK int64) string {
+	if freeK >= needK+programK {
+		return "copy"
+	}
+	return "link"
+}

@@ -87,9 +87,11 @@ arm() {
 		return 1
 	fi
 	rm -rf "$D"
+	mkdir -p /etc/rc.d
+	# The hook comes first, so that a power cut leaves nothing behind.
 	mkdir -m 0700 "$D" && mkdir "$D/old" && : >"$D/had" && : >"$D/new" && : >"$D/dirs" &&
-		cp "$STAGE/guard" "$D/guard" && chmod 0700 "$D/guard" && echo "$1" >"$D/limit" || {
-		rm -rf "$D"
+		cp "$STAGE/guard" "$D/guard" && chmod 0700 "$D/guard" && ln -sf "$D/guard" "$HOOK" && echo "$1" >"$D/limit" || {
+		disarm
 		say "no room to keep the files"
 		return 1
 	}
@@ -98,7 +100,7 @@ arm() {
 	while read -r p; do
 		[ -n "$p" ] || continue
 		keep "$p" || {
-			rm -rf "$D"
+			disarm
 			say "no room to keep $p"
 			return 1
 		}
@@ -106,10 +108,9 @@ arm() {
 	# Longest first, so that folders empty before those that hold them.
 	sort -r "$D/dirs" >"$D/dirs.sorted" || return 1
 	[ -x "$SERVICE" ] && bounded 10 "$SERVICE" running && : >"$D/was-running"
-	mkdir -p /etc/rc.d
-	ln -sf "$D/guard" "$HOOK" && sync && : >"$D/armed" && sync || {
+	sync && : >"$D/armed" && sync || {
 		disarm
-		say "no room for the boot hook"
+		say "no room to keep the files"
 		return 1
 	}
 	detach watch
@@ -200,16 +201,30 @@ end() {
 	grep -q "mode '*all" "$D/old/etc/config/globalnet" 2>/dev/null || ! [ -x "$PROGRAM" ] || bounded 10 "$PROGRAM" lan off
 }
 
+# claim makes this process the one that decides. Who was killed meanwhile does not.
+claim() {
+	local holder
+	if ! mkdir "$D/restoring" 2>/dev/null; then
+		holder=$(cat "$D/restoring/by" 2>/dev/null)
+		[ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null || return 1
+	fi
+	echo $$ >"$D/restoring/by" && [ "$(cat "$D/restoring/by")" = $$ ]
+}
+
 restore() {
 	local c n=0 was='' what
-	if ! mkdir "$D/restoring" 2>/dev/null; then # somebody else does it
-		while [ -e "$D/armed" ] && [ "$n" -lt 120 ]; do
-			sleep 1
-			n=$((n + 1))
-		done
-		! [ -e "$D/armed" ]
-		return
-	fi
+	until claim; do # somebody else restores, or confirms
+		[ -e "$D/armed" ] || return 0
+		n=$((n + 1))
+		[ "$n" -lt 120 ] || return 1
+		sleep 1
+	done
+	n=0
+	# Two that start and stop services at once would leave them as it happens.
+	while [ -e "$D/applying" ] && [ "$n" -lt 40 ]; do
+		sleep 1
+		n=$((n + 1))
+	done
 	[ -e "$D/was-running" ] && was=1
 	end
 	what=$(changed)
@@ -240,6 +255,7 @@ boot() {
 # apply makes the network follow the configuration; the connection may not survive it.
 apply() {
 	local what
+	[ -e "$D/restoring" ] && return
 	what=$(changed)
 	if command -v fw4 >/dev/null && ! bounded 30 fw4 check; then
 		echo "the firewall refuses its configuration: fw4 check" >"$D/applied.tmp"
@@ -254,17 +270,18 @@ apply() {
 		fi
 	fi
 	mv "$D/applied.tmp" "$D/applied"
+	rm -f "$D/applying"
 }
 
 case $1 in
 arm) arm "$2" ;;
 watch) watch ;;
 apply) apply ;;
-start-apply) rm -f "$D/applied" && echo "$2" >"$D/limit" && : >"$D/alive" && detach apply ;;
+start-apply) rm -f "$D/applied" && echo "$2" >"$D/limit" && : >"$D/alive" && : >"$D/applying" && detach apply ;;
 limit) [ -e "$D/armed" ] && echo "$2" >"$D/limit" && : >"$D/alive" ;;
 undo) detach restore ;;
 restore) [ ! -e "$D/armed" ] || restore ;;
-confirm) [ -e "$D/armed" ] && mkdir "$D/restoring" && echo "$2" >"$CONFIRMED" && disarm ;;
+confirm) [ -e "$D/armed" ] && claim && echo "$2" >"$CONFIRMED" && disarm ;;
 boot) boot ;;
 *) exit 2 ;;
 esac

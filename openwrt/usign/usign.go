@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"golang.org/x/crypto/blake2b"
 )
 
 // Key is a secret key without a password.
@@ -133,8 +135,12 @@ func Verify(public, message, signature []byte) error {
 	if err != nil {
 		return fmt.Errorf("reading signature: %w", err)
 	}
-	if string(key[:2]) != "Ed" || string(sig[:2]) != "Ed" {
+	if string(key[:2]) != "Ed" || string(sig[:2]) != "Ed" && string(sig[:2]) != "ED" {
 		return errors.New("verifying: not of Ed25519")
+	}
+	if sig[1] == 'D' { // minisign signs the digest unless it is told to
+		sum := blake2b.Sum512(message)
+		message = sum[:]
 	}
 	if !bytes.Equal(key[2:10], sig[2:10]) {
 		return fmt.Errorf("verifying: signed by key %x, not by %x", sig[2:10], key[2:10])

@@ -126,6 +126,43 @@ func TestRealTools(t *testing.T) {
 	}
 }
 
+// TestMinisign reads what minisign makes unless it is told otherwise: the signature of
+// a digest.
+func TestMinisign(t *testing.T) {
+	if _, err := exec.LookPath("minisign"); err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "m"), message, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"-G -W -p key.pub -s key.sec", "-S -s key.sec -m m", "-S -l -s key.sec -m m -x m.legacy"} {
+		cmd := exec.Command("minisign", strings.Fields(args)...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", args, err, out)
+		}
+	}
+	read := func(name string) []byte {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	for _, name := range []string{"m.minisig", "m.legacy"} {
+		if err := Verify(read("key.pub"), message, read(name)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if Verify(read("key.pub"), message[1:], read(name)) == nil {
+			t.Errorf("%s: another message passes", name)
+		}
+	}
+	if signed, err := CheckFile(filepath.Join(dir, "m"), dir, message, newKey(t).Public(), read("key.pub")); err != nil || !signed {
+		t.Errorf("by the second of two keys: %v", err)
+	}
+}
+
 func FuzzVerify(f *testing.F) {
 	k, err := NewKey()
 	if err != nil {

@@ -1,7 +1,7 @@
 'use strict';
 'require baseclass';
 
-/* The options of /etc/config/globalnet, made from the reference of the configuration by
+/* The options of /etc/config/globalnet, made from the agent's table of them by
  * `go test ./openwrt/luci -run TestOptions -update`. */
 return baseclass.extend({ sections: {
 globalnet: { help: "", options: {
@@ -27,7 +27,7 @@ globalnet: { help: "", options: {
 peer: { help: "A node to reach over the internet; one section each.", options: {
 	node: { help: "Its NodeID, as `globalnet key show` prints it there.", example: "hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb", live: true },
 	address: { help: "Where it listens: IP address or name, and port (18245 where none is given).", example: ["node.example.org:18245","[2001:db8::1]:18245"], list: true, live: true },
-	enabled: { help: "0 leaves the section without effect.", example: "1", live: true }
+	enabled: { help: "0 leaves the section without effect.", usual: "1", live: true }
 } },
 onion: { help: "The onion: anonymous circuits through other nodes.", options: {
 	enabled: { help: "0 leaves the onion out: nothing is carried, no proxy is there.", usual: "1" },
@@ -39,7 +39,7 @@ onion: { help: "The onion: anonymous circuits through other nodes.", options: {
 	burst: { help: "What is carried for others, 0 is without limit: Mbit/s in the long run, MB at once, GB a month.", usual: "0", live: true },
 	quota: { help: "What is carried for others, 0 is without limit: Mbit/s in the long run, MB at once, GB a month.", usual: "0", live: true }
 } },
-exit: { help: "What circuits that end here may reach. Live, as all of this section.", options: {
+exit: { help: "What circuits that end here may reach.", options: {
 	policy: { help: "The internet: none, web (ports 80 and 443), reduced (common ports), all (all but mail to servers). Whatever it is, private addresses, this router and its LAN are out of reach.", usual: "none", live: true },
 	rule: { help: "Rules before the policy; the first that fits holds.", example: ["accept *.example.org:443","reject 198.51.100.0/24:*"], list: true, live: true },
 	allow_private: { help: "Private addresses that rules may open.", example: ["192.168.0.2/32"], list: true, live: true },
@@ -59,7 +59,7 @@ proxy: { help: "A door for programs: SOCKS5, SOCKS4a and HTTP CONNECT. One secti
 	wait: { help: "1 answers only when the target has answered: slower, with exact errors.", usual: "0", live: true }
 } },
 tunnel: { help: "A local port that leads along a path to one target. One section each.", options: {
-	enabled: { help: "0 leaves the section without effect.", example: "1", live: true },
+	enabled: { help: "0 leaves the section without effect.", usual: "1", live: true },
 	path: { help: "Listener, hops, target.", example: "localhost:1000>rand>rand>example.org:80", live: true }
 } },
 name: { help: "A name that holds on this router, for a node or a service. One section each.", options: {
@@ -71,45 +71,45 @@ exit_secret: { help: "What an exit wants to hear of those it trusts. One section
 	secret: { help: "Its secret.", example: "only for friends of ours", live: true }
 } },
 hidden_service: { help: "A hidden service: reached by the address that follows from its key, and nobody learns where it is. One section each; `globalnet service add` writes it.", options: {
-	enabled: { help: "0 leaves the section without effect.", example: "1", live: true },
+	enabled: { help: "0 leaves the section without effect.", usual: "1", live: true },
 	port: { help: "Port of the service, and what is behind it: host:port, unix:PATH, or the path of a folder, whose files are served.", example: ["80 /srv/www","443 127.0.0.1:8443","22 192.168.1.20:22"], list: true, live: true },
-	listing: { help: "1 lists what is in folders that have no index.html.", example: "0", live: true },
+	listing: { help: "1 lists what is in folders that have no index.html.", usual: "0", live: true },
 	key: { help: "The service's key; made when there is none. Who has it is the service. Default: services/NAME.key in state_dir.", example: "/etc/globalnet/services/web.key", live: true },
-	points: { help: "Introduction points, 3 to 10. More make it harder to keep people out.", example: "3", live: true },
-	restricted: { help: "1 answers only the clients named below; others cannot tell that it runs.", example: "0", live: true },
+	points: { help: "Introduction points, 3 to 10. More make it harder to keep people out.", usual: "3", live: true },
+	restricted: { help: "1 answers only the clients named below; others cannot tell that it runs.", usual: "0", live: true },
 	client: { help: "Keys of clients, `globalnet service client new` there shows one. They are served first, and alone if the service is restricted.", example: ["client-ynmixtpdrkjc5remrswx5oudcze55rcaxzgb2o3cfibgmhjn6awsd47t"], list: true, live: true },
-	single_hop: { help: "1 gives up the anonymity of this node for speed: the service has one hop instead of three. Its clients stay anonymous.", example: "0", live: true },
-	work: { help: "0 never asks clients for work, however many come.", example: "1", live: true }
+	single_hop: { help: "1 gives up the anonymity of this node for speed: the service has one hop instead of three. Its clients stay anonymous.", usual: "0", live: true },
+	work: { help: "0 never asks clients for work, however many come.", usual: "1", live: true }
 } },
 service_key: { help: "The key by which somebody's restricted service lets this node in. One section each; `globalnet service client new` writes it.", options: {
 	service: { help: "Its address, with or without .gnet.alt.", example: "hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb", live: true },
 	file: { help: "The key. Default: clients/NAME.key in state_dir.", example: "/etc/globalnet/clients/club.key", live: true }
 } },
 lan: { help: "Clients of a LAN use the network with nothing installed. One section for each LAN with a mode of its own.", options: {
-	enabled: { help: "0 leaves the section without effect.", example: "1", live: true },
-	mode: { help: "names: names below gnet.alt lead to services and nodes, the rest is as before. all: everything goes through circuits, what cannot is dropped, and that stays so when the agent ends. off: nothing.", example: "names", live: true },
+	enabled: { help: "0 leaves the section without effect.", usual: "1", live: true },
+	mode: { help: "names: names below gnet.alt lead to services and nodes, the rest is as before. all: everything goes through circuits, what cannot is dropped, and that stays so when the agent ends. off: nothing.", usual: "names", live: true },
 	interface: { help: "The interfaces of the LAN.", example: ["br-lan"], list: true, live: true },
-	dns: { help: "1 in mode names: clients' DNS comes to the agent; names outside gnet.alt are looked up through exits. In mode all it always is so. With 0, the LAN's resolver must send gnet.alt to 127.0.0.1#18320.", example: "0", live: true },
-	udp: { help: "1 in mode all: UDP travels too, if exits take it. With 0 it is rejected, so that browsers fall back to TCP at once.", example: "0", live: true },
-	block_doh: { help: "1 denies the names of usual resolvers over HTTPS.", example: "0", live: true },
-	mesh: { help: "1 lets clients reach mesh addresses of other nodes through this router.", example: "0", live: true },
-	client_rate: { help: "The most one client may receive, and send, in Mbit/s; 0 is no limit.", example: "0", live: true },
+	dns: { help: "1 in mode names: clients' DNS comes to the agent; names outside gnet.alt are looked up through exits. In mode all it always is so. With 0, the LAN's resolver must send gnet.alt to 127.0.0.1#18320.", usual: "0", live: true },
+	udp: { help: "1 in mode all: UDP travels too, if exits take it. With 0 it is rejected, so that browsers fall back to TCP at once.", usual: "0", live: true },
+	block_doh: { help: "1 denies the names of usual resolvers over HTTPS.", usual: "0", live: true },
+	mesh: { help: "1 lets clients reach mesh addresses of other nodes through this router.", usual: "0", live: true },
+	client_rate: { help: "The most one client may receive, and send, in Mbit/s; 0 is no limit.", usual: "0", live: true },
 	client: { help: "A client with a mode of its own, off, names, all or block, by its MAC or IP address.", example: ["02:00:5e:00:53:01=all","192.168.1.20=off"], list: true, live: true }
 } },
-web: { help: "The page of the router for the people of its LAN: http://router.gnet.alt/ where a lan section is. `globalnet web password` sets the password of its owner. Live, as all of this section.", options: {
+web: { help: "The page of the router for the people of its LAN: http://router.gnet.alt/ where a lan section is. `globalnet web password` sets the password of its owner.", options: {
 	enabled: { help: "0 serves no page.", usual: "1", live: true },
 	name: { help: "What the page calls this router, at most 64 bytes; else the name of the host.", example: "attic", live: true },
 	listen: { help: "Addresses to serve it on as well: of loopback, or of an interface that a lan section names. Others are refused.", example: ["127.0.0.1:8080","192.168.1.1:8080"], list: true, live: true },
 	public_status: { help: "0 shows nothing to who has not logged in; with 1 guests see the neighbours and how they are reached, but nobody's addresses or traffic.", usual: "1", live: true }
 } },
 service: { help: "How the router runs the agent; the init script reads it. A change of numbers takes effect at `/etc/init.d/globalnet restart`.", options: {
-	enabled: { help: "0 keeps the agent from starting.", example: "1" },
-	memlimit: { help: "Limit of the Go heap in MiB, and percentage of growth at which it is collected (GOMEMLIMIT, GOGC); 0 goes by the board: `globalnet board`.", example: "0" },
-	gc: { help: "Limit of the Go heap in MiB, and percentage of growth at which it is collected (GOMEMLIMIT, GOGC); 0 goes by the board: `globalnet board`.", example: "0" },
-	maxprocs: { help: "Most processors to use; 0 for all.", example: "0" },
-	manage_firewall: { help: "0 leaves the firewall to its owner: no rules, no zone.", example: "1" },
-	manage_dns: { help: "0 leaves dnsmasq to its owner. Otherwise `globalnet setup` has it send gnet.alt to the agent while a lan section is there.", example: "1" },
-	manage_wireless: { help: "1 lets `globalnet setup` act on the radio sections below; 0 leaves the radios alone. `globalnet radio setup` sets it.", example: "0" },
+	enabled: { help: "0 keeps the agent from starting.", usual: "1" },
+	memlimit: { help: "Limit of the Go heap in MiB, and percentage of growth at which it is collected (GOMEMLIMIT, GOGC); 0 goes by the board: `globalnet board`.", usual: "0" },
+	gc: { help: "Limit of the Go heap in MiB, and percentage of growth at which it is collected (GOMEMLIMIT, GOGC); 0 goes by the board: `globalnet board`.", usual: "0" },
+	maxprocs: { help: "Most processors to use; 0 for all.", usual: "0" },
+	manage_firewall: { help: "0 leaves the firewall to its owner: no rules, no zone.", usual: "1" },
+	manage_dns: { help: "0 leaves dnsmasq to its owner. Otherwise `globalnet setup` has it send gnet.alt to the agent while a lan section is there.", usual: "1" },
+	manage_wireless: { help: "1 lets `globalnet setup` act on the radio sections below; 0 leaves the radios alone. `globalnet radio setup` sets it.", usual: "0" },
 	led: { help: "A light below /sys/class/leds that shows the traffic of the first radio.", example: "green:mesh" }
 } },
 radio: { help: "A radio given to the mesh, by the name it has in /etc/config/wireless. One section each; `globalnet radio setup` writes it, and sets up the rest.", options: {

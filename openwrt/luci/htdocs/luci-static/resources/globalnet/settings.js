@@ -69,7 +69,6 @@ const node = matches(new RegExp('^' + id + '$'), _('a NodeID: 56 letters and dig
 const address = matches(new RegExp('^' + id + '(\\.gnet\\.alt)?$', 'i'), _('an address: 56 letters and digits, with or without .gnet.alt'));
 const pattern = matches(/^(?=.{1,64}$)(?:[^\[\\\s\/]|\\[^\s\/]|\[\^?(?:[^\]\\\s\/]|\\[^\s\/])+\])+$/, _('the name of an interface, or a pattern with * ? [a-z]'));
 const host = '(?:\\[[0-9A-Fa-f:.]+\\]|[^\\s:\\[\\]\\/]+)';
-const limit = number(0, 1e9);
 
 const range = value(function(v) {
 	const ports = v.split('-');
@@ -90,7 +89,7 @@ const listener = value(function(v) {
 });
 
 const prefix = matches(/^[0-9A-Fa-f.:]+(\/\d{1,3})?$/, _('an address, or a range such as 192.168.0.2/32'));
-const rule = matches(/^(accept|reject)\s+\S+:\S+$/, _('accept or reject, host, port, such as: accept *.example.org:443'));
+const rule = matches(/^(accept|reject)\s+\S+$/, _('accept or reject, host, port, such as: accept *.example.org:443'));
 const proxyPath = matches(/^([^>\s]+>)+internet$/, _('hops to internet, such as rand>rand>rand>internet'));
 const tunnelPath = matches(/^[^>\s]+(>[^>\s]+)+:\d+$/, _('listener, hops, target, such as 1000>rand>rand>example.org:80'));
 const label = matches(/^(?!.{64})[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$/, _('letters, digits and -'));
@@ -102,7 +101,7 @@ const light = matches(/^[^\/ ]{0,64}$/, _('a name below /sys/class/leds'));
 
 /* Kinds of the options of each type of section, and how the section is shown: one of a
  * fixed name, or many, with names of their own or without. */
-const limits = { rate: limit, burst: limit, quota: limit };
+const limits = { rate: number(0, 1e6), burst: number(0, 1e4), quota: number(0, 1e6) };
 
 const sections = {
 	globalnet: { title: _('General'), single: 'main', kinds: {
@@ -110,7 +109,7 @@ const sections = {
 		listen_port: port, port_range: range, state_dir: path, identity: path, socket: path,
 		log_level: choice('debug', 'info', 'warn', 'error'), wireguard: choice('auto', 'kernel', 'user'),
 		memory: choice('auto', 'small', 'large'), dht: choice('full', 'client', 'off'), max_neighbours: number(1, 1000, true),
-		hello_interval: number(0.1, 600), update_interval: number(0.1, 600)
+		hello_interval: number(0.1, 600), update_interval: number(0.1, 600), console_port: value(function(v) { return v === '0' || port.check(v) === true || _('a port, or 0'); })
 	} },
 	peer: { title: _('Internet peers'), anonymous: true, kinds: { node: node, address: hostPort, enabled: flag } },
 	onion: { title: _('Circuits'), single: 'onion', kinds: Object.assign({
