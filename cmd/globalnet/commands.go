@@ -196,8 +196,11 @@ func commands() []command {
 	before := func(name string, more []command) {
 		list = slices.Insert(list, slices.IndexFunc(list, func(c command) bool { return c.name == name }), more...)
 	}
+	before("neighbours", careCommands()[:2])
+	before("version", careCommands()[2:])
 	before("dht status", serviceCommands())
 	before("cleanup", radioCommands())
+	before("cleanup", webCommands())
 	return list
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"globalnet/agent/config"
 	"globalnet/agent/control"
@@ -48,6 +49,7 @@ type invocation struct {
 	socket     string
 	identity   string
 	root       string
+	interval   time.Duration
 	service    serviceFlags
 	radio      radioFlags
 }
@@ -61,7 +63,7 @@ type command struct {
 	summary string
 	detail  string
 	example string
-	flags   string // which of the flags it has: any of "json path raw config socket identity root", of serviceFlags and radioFlags
+	flags   string // which of the flags it has: any of "json path raw config socket identity root interval", of serviceFlags and radioFlags
 	run     func(ctx context.Context, in *invocation) error
 }
 
@@ -191,6 +193,9 @@ func (in *invocation) flagSet(c command) *flag.FlagSet {
 	}
 	if c.has("root") {
 		fs.StringVar(&in.root, "root", "/", "`FOLDER` that holds the files of the device")
+	}
+	if c.has("interval") {
+		fs.DurationVar(&in.interval, "interval", topInterval, "`TIME` between two rounds")
 	}
 	if c.has("identity") {
 		fs.StringVar(&in.identity, "identity", "", "key `FILE` (default: the one in the configuration)")
