@@ -158,7 +158,7 @@ function addOption(s, type, name) {
 	const usual = known.usual != null ? known.usual : known.example;
 	const o = s.option(known.list ? form.DynamicList : kind.widget, name, name);
 
-	o.description = escape(known.help + (known.live || type == 'radio' ? '' : ' ' + _('Takes effect at a restart.')));
+	o.description = escape(known.help + (known.live || type == 'radio' || type == 'service' ? '' : ' ' + _('Takes effect at a restart.')));
 	o.rmempty = true;
 	if (kind.widget == form.Flag) {
 		o.default = usual == '1' ? o.enabled : o.disabled;
