@@ -23,6 +23,8 @@ const (
 	kindIPv4 = 4
 	kindIPv6 = 6
 	kindNode = 7
+
+	kindRecord = 2 // in an answer only
 )
 
 // Target is where a stream shall lead: exactly one of Name, Addr and Node is set, and

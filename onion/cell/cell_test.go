@@ -3,6 +3,7 @@ package cell
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -195,6 +196,7 @@ func TestResolve(t *testing.T) {
 		{Reason: EndResolve},
 		{TTL: time.Minute, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}},
 		{TTL: 1<<32*time.Second - time.Second, Names: []string{"example.org", "example.com"}},
+		{TTL: time.Minute, Records: [][]byte{[]byte("\x05hello"), {0}}},
 	} {
 		form := AppendResolved(nil, want)
 		if got, err := ParseResolved(form); err != nil || !reflect.DeepEqual(got, want) {
@@ -217,9 +219,20 @@ func TestResolve(t *testing.T) {
 	for name, form := range map[string][]byte{
 		"empty": nil, "kind": {0, 0, 0, 0, 0, 9}, "node": append([]byte{0, 0, 0, 0, 0, kindNode}, make([]byte, 32)...),
 		"cut name": {0, 0, 0, 0, 0, kindName, 5, 'a'}, "no name": {0, 0, 0, 0, 0, kindName},
+		"cut record": {0, 0, 0, 0, 0, kindRecord, 0, 2, 1}, "no length": {0, 0, 0, 0, 0, kindRecord, 0},
 	} {
 		if got, err := ParseResolved(form); !errors.Is(err, ErrMessage) {
 			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	for question, want := range map[string]string{"example.org": "example.org 0", Record("example.org", 65): "example.org 65", "example.org/": "", "example.org/0": "",
+		"example.org/65536": "", "/65": "", "a/65/16": "", "a/x": "", "a/-1": ""} {
+		name, kind, err := ParseRecord(question)
+		if got := fmt.Sprint(name, " ", kind); (err != nil) != (want == "") || err == nil && got != want {
+			t.Errorf("%s: %s, %v", question, got, err)
+		}
+		if name, err := ParseResolve(AppendResolve(nil, question)); err != nil || name != question {
+			t.Errorf("%s does not travel: %v", question, err)
 		}
 	}
 	if _, err := ParseResolve([]byte("a b")); err == nil {

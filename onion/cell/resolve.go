@@ -1,9 +1,12 @@
 package cell
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -11,8 +14,24 @@ import (
 const maxResolved = 1200
 
 // AppendResolve appends the name to look up. A name below in-addr.arpa or ip6.arpa
-// asks for names, any other for addresses.
+// asks for names, one that Record made for records, any other for addresses.
 func AppendResolve(dst []byte, name string) []byte { return append(dst, name...) }
+
+// Record is the question for a name's records of another type (RFC 1035 section 3.2.2).
+func Record(name string, kind uint16) string { return name + "/" + strconv.Itoa(int(kind)) }
+
+// ParseRecord takes such a question apart; kind is 0 where it asks for addresses or names.
+func ParseRecord(question string) (name string, kind uint16, err error) {
+	name, number, asks := strings.Cut(question, "/")
+	if !asks {
+		return name, 0, nil
+	}
+	n, err := strconv.ParseUint(number, 10, 16)
+	if err != nil || n == 0 || name == "" {
+		return "", 0, fmt.Errorf("%w: bad question", ErrMessage)
+	}
+	return name, uint16(n), nil
+}
 
 // ParseResolve reads the body of a MsgResolve.
 func ParseResolve(b []byte) (string, error) {
@@ -28,9 +47,12 @@ type Resolved struct {
 	TTL    time.Duration // in seconds on the wire
 	Addrs  []netip.Addr
 	Names  []string
+
+	Records [][]byte // RDATA, without pointers to names
 }
 
-// AppendResolved appends reason (1) ‖ TTL (4) ‖ addresses and names, as many as fit.
+// AppendResolved appends reason (1) ‖ TTL (4) ‖ addresses, names and records, as
+// many as fit.
 func AppendResolved(dst []byte, m Resolved) []byte {
 	at := len(dst)
 	dst = append(dst, byte(m.Reason))
@@ -47,6 +69,12 @@ func AppendResolved(dst []byte, m Resolved) []byte {
 		}
 		dst = appendName(dst, name)
 	}
+	for _, r := range m.Records {
+		if len(dst)-at+3+len(r) > maxResolved {
+			break
+		}
+		dst = append(binary.BigEndian.AppendUint16(append(dst, kindRecord), uint16(len(r))), r...)
+	}
 	return dst
 }
 
@@ -57,6 +85,14 @@ func ParseResolved(b []byte) (m Resolved, err error) {
 	}
 	m.Reason, m.TTL = EndReason(b[0]), time.Duration(binary.BigEndian.Uint32(b[1:]))*time.Second
 	for b = b[5:]; len(b) > 0; {
+		if b[0] == kindRecord {
+			if len(b) < 3 || len(b)-3 < int(binary.BigEndian.Uint16(b[1:])) {
+				return Resolved{}, fmt.Errorf("%w: truncated record", ErrMessage)
+			}
+			end := 3 + int(binary.BigEndian.Uint16(b[1:]))
+			m.Records, b = append(m.Records, bytes.Clone(b[3:end])), b[end:]
+			continue
+		}
 		if b[0] != kindName {
 			var a netip.Addr
 			if a, b, err = parseAddr(b); err != nil {

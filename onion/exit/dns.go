@@ -97,12 +97,21 @@ func (s *Stub) LookupNames(ctx context.Context, addr netip.Addr) ([]string, time
 	return a.names, a.ttl, err
 }
 
+// LookupRecords is for types whose records hold no pointers to names.
+func (s *Stub) LookupRecords(ctx context.Context, name string, kind uint16) ([][]byte, time.Duration, error) {
+	a, err := s.ask(ctx, name, dnsmessage.Type(kind))
+	return a.records, a.ttl, err
+}
+
 // answer is what an answer section says.
 type answer struct {
-	addrs []netip.Addr
-	names []string
-	ttl   time.Duration
+	addrs   []netip.Addr
+	names   []string
+	records [][]byte
+	ttl     time.Duration
 }
+
+func (a *answer) empty() bool { return len(a.addrs)+len(a.names)+len(a.records) == 0 }
 
 // ask tries the servers in turn until one answers.
 func (s *Stub) ask(ctx context.Context, name string, kind dnsmessage.Type) (answer, error) {
@@ -246,7 +255,7 @@ func parseAnswer(b []byte, id uint16, q dnsmessage.Question) (a answer, truncate
 			return answer{}, false, errServer
 		}
 	}
-	if len(a.addrs)+len(a.names) == 0 {
+	if a.empty() {
 		return answer{}, false, errNotFound
 	}
 	return a, false, nil
@@ -258,7 +267,7 @@ func (a *answer) add(p *dnsmessage.Parser, h dnsmessage.ResourceHeader, want dns
 		return p.SkipAnswer()
 	}
 	ttl := time.Duration(h.TTL) * time.Second
-	if len(a.addrs)+len(a.names) == 0 || ttl < a.ttl {
+	if a.empty() || ttl < a.ttl {
 		a.ttl = ttl
 	}
 	switch want {
@@ -269,6 +278,11 @@ func (a *answer) add(p *dnsmessage.Parser, h dnsmessage.ResourceHeader, want dns
 	case dnsmessage.TypeAAAA:
 		r, err := p.AAAAResource()
 		a.addrs = append(a.addrs, netip.AddrFrom16(r.AAAA))
+		return err
+	}
+	if want != dnsmessage.TypePTR {
+		r, err := p.UnknownResource()
+		a.records = append(a.records, r.Data)
 		return err
 	}
 	r, err := p.PTRResource()

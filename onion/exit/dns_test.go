@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"globalnet/onion/cell"
 )
 
 // dnsServer answers on loopback, UDP and TCP, what reply says.
@@ -123,6 +125,10 @@ func TestStub(t *testing.T) {
 			wrongName.Questions = []dnsmessage.Question{{Name: dnsmessage.MustNewName("x.org."), Type: kind, Class: dnsmessage.ClassINET}}
 			echo.Response = false
 			return []dnsmessage.Message{wrongID, wrongName, echo, right}
+		case kind == dnsmessage.TypeTXT && name == "www.example.org.":
+			return []dnsmessage.Message{answerTo(q, dnsmessage.RCodeSuccess, alias, &dnsmessage.TXTResource{TXT: []string{"v=1"}})}
+		case kind == dnsmessage.TypeTXT, kind == 65:
+			return []dnsmessage.Message{answerTo(q, dnsmessage.RCodeSuccess)}
 		case kind == dnsmessage.TypeA:
 			return []dnsmessage.Message{answerTo(q, dnsmessage.RCodeSuccess, alias, a("93.184.216.34"), a("93.184.216.35"))}
 		}
@@ -152,6 +158,16 @@ func TestStub(t *testing.T) {
 		}
 		if got := strings.Join(texts, " "); got != tt.addrs || ttl != tt.ttl || !errors.Is(err, tt.err) {
 			t.Errorf("%s: %s, %v, %v; want %s, %v, %v", tt.name, got, ttl, err, tt.addrs, tt.ttl, tt.err)
+		}
+	}
+	e := New(Config{Self: self, Policy: parsed(t, "web"), Resolver: s, Own: noAddresses})
+	for question, want := range map[string]string{
+		cell.Record("www.example.org", 16): "\x03v=1", cell.Record("www.example.org", 65): "", cell.Record("www.example.org", 15): "",
+		cell.Record("printer", 16): "", cell.Record("1.168.192.in-addr.arpa", 16): "", "www.example.org/x": "",
+	} {
+		r, err := e.Resolve(t.Context(), question)
+		if (err == nil) != (want != "") || err == nil && (len(r.Records) != 1 || string(r.Records[0]) != want || len(r.Addrs) != 0 || r.TTL != time.Minute) {
+			t.Errorf("%s: %+v, %v", question, r, err)
 		}
 	}
 	addrs, _, err := s.LookupAddrs(t.Context(), "forged.example.org")

@@ -3,6 +3,7 @@ package exit
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,14 @@ type Resolver interface {
 	LookupNames(ctx context.Context, addr netip.Addr) ([]string, time.Duration, error)
 }
 
+// recordResolver is a Resolver that can look other records up.
+type recordResolver interface {
+	LookupRecords(ctx context.Context, name string, kind uint16) ([][]byte, time.Duration, error)
+}
+
+// recordTypes can be asked for: TXT, SVCB and HTTPS (RFC 9460).
+var recordTypes = []uint16{16, 64, 65}
+
 // Answers tell one of these times to live, rounded down: the rest of a time that a
 // cache counts down would tell when somebody else asked.
 var lifetimes = []time.Duration{1800 * time.Second, 300 * time.Second, 60 * time.Second}
@@ -31,6 +40,8 @@ func (e *Exit) Resolve(ctx context.Context, name string) (cell.Resolved, error) 
 	err := e.admitLookup(ctx, s)
 	if addr, reverse := FromArpa(name); err == nil && reverse {
 		answer, err = e.resolveAddr(ctx, s.policy, addr)
+	} else if name, kind, bad := cell.ParseRecord(name); err == nil && (bad != nil || kind != 0) {
+		answer, err = e.resolveRecord(ctx, name, kind)
 	} else if err == nil {
 		answer, err = e.resolveName(ctx, s.policy, name)
 	}
@@ -91,6 +102,29 @@ func (e *Exit) resolveAddr(ctx context.Context, p *policy.Policy, addr netip.Add
 	}
 	answer.TTL = lifetime(ttl)
 	return answer, nil
+}
+
+func (e *Exit) resolveRecord(ctx context.Context, name string, kind uint16) (answer cell.Resolved, err error) {
+	r, ok := e.cfg.Resolver.(recordResolver)
+	if !ok || !slices.Contains(recordTypes, kind) || strings.HasSuffix(strings.ToLower(name), ".arpa") {
+		return answer, &resolveError{errNotFound}
+	}
+	if err := policy.CheckName(name); err != nil {
+		return answer, err
+	}
+	select {
+	case e.lookups <- struct{}{}:
+		defer func() { <-e.lookups }()
+	default:
+		return answer, errLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	records, ttl, err := r.LookupRecords(ctx, name, kind)
+	if err != nil {
+		return answer, &resolveError{err}
+	}
+	return cell.Resolved{TTL: lifetime(ttl), Records: records}, nil
 }
 
 func lifetime(ttl time.Duration) time.Duration {

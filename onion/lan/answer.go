@@ -2,8 +2,10 @@ package lan
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,9 +21,12 @@ const (
 	virtualTTL = 60 // seconds; the mapping lasts longer
 	minTTL     = 60
 	maxTTL     = 1800
-	answerSize = 512 // what every client takes; no answer of ours is longer
+	answerSize = 512 // what every client takes; only records of exits are longer
 	ednsSize   = 1232
+	tcpSize    = 4096
 	maxAddrs   = 8
+
+	typeSVCB, typeHTTPS = 64, 65 // RFC 9460
 )
 
 // Resolver looks names up through exits; *client.Client does.
@@ -76,6 +81,15 @@ type query struct {
 	name     string // lower case, without the final dot
 	edns     bool
 	from     netip.Addr
+	room     int // bytes that an answer may have
+}
+
+// asks is what an exit is asked for.
+func (q query) asks() string {
+	if t := q.question.Type; t == dnsmessage.TypeTXT || t == typeHTTPS {
+		return cell.Record(q.name, uint16(t))
+	}
+	return q.name
 }
 
 // errQuiet marks what is not answered at all: no query.
@@ -123,6 +137,8 @@ type outcome struct {
 	addrs []netip.Addr
 	names []string
 	ttl   uint32
+
+	records [][]byte // RDATA of the question's type
 }
 
 func refused(rcode dnsmessage.RCode) outcome { return outcome{rcode: rcode} }
@@ -156,13 +172,11 @@ func (d *DNS) local(q query, s DNSSettings) (o outcome, done bool) {
 		return refused(dnsmessage.RCodeRefused), true
 	}
 	switch q.question.Type {
-	case dnsmessage.TypeA, dnsmessage.TypePTR:
+	case dnsmessage.TypeA, dnsmessage.TypePTR, dnsmessage.TypeTXT, typeHTTPS:
 		return o, false
 	case dnsmessage.TypeAAAA:
 		return d.six(q)
-	case 64, 65: // SVCB, HTTPS (RFC 9460): browsers go on with addresses
-		return o, true
-	case dnsmessage.TypeNS, dnsmessage.TypeSOA:
+	case typeSVCB, dnsmessage.TypeNS, dnsmessage.TypeSOA:
 		return o, true
 	}
 	return refused(dnsmessage.RCodeNotImplemented), true
@@ -230,7 +244,7 @@ func public(addr netip.Addr) bool {
 // exits asks an exit.
 func (d *DNS) exits(ctx context.Context, q query) outcome {
 	who := client.Isolation{Listener: d.cfg.Name, Client: q.from}
-	r, err := d.cache.resolve(ctx, who, q.name, d.cfg.Resolver)
+	r, err := d.cache.resolve(ctx, who, q.asks(), d.cfg.Resolver)
 	if end := (*stream.EndError)(nil); errors.As(err, &end) {
 		r.Reason, err = end.Reason, nil
 	}
@@ -239,7 +253,7 @@ func (d *DNS) exits(ctx context.Context, q query) outcome {
 		d.failed.Add(1)
 		return refused(dnsmessage.RCodeServerFailure)
 	case r.Reason == cell.EndResolve:
-		return refused(dnsmessage.RCodeNameError)
+		return d.present(q, r)
 	case r.Reason != cell.EndDone:
 		d.failed.Add(1)
 		return refused(dnsmessage.RCodeServerFailure)
@@ -249,10 +263,22 @@ func (d *DNS) exits(ctx context.Context, q query) outcome {
 
 // present is what an exit answered, as q wants it.
 func (d *DNS) present(q query, r cell.Resolved) outcome {
+	o := outcome{ttl: uint32(max(r.TTL/time.Second, 1))}
+	switch q.question.Type {
+	case dnsmessage.TypeTXT: // that there is none does not say that there is no such name
+		o.records = r.Records
+		return o
+	case typeHTTPS:
+		for _, data := range r.Records {
+			if data, ok := withoutHints(data); ok {
+				o.records = append(o.records, data)
+			}
+		}
+		return o
+	}
 	if r.Reason != cell.EndDone {
 		return refused(dnsmessage.RCodeNameError)
 	}
-	o := outcome{ttl: uint32(max(r.TTL/time.Second, 1))}
 	if q.question.Type == dnsmessage.TypePTR {
 		o.names = r.Names
 		return o
@@ -266,10 +292,50 @@ func (d *DNS) present(q query, r cell.Resolved) outcome {
 	return o
 }
 
+// withoutHints takes the addresses out of a record of HTTPS (RFC 9460 section 2.2): nobody
+// judged them, and they may lead into the LAN. Ok is false for what cannot do without.
+func withoutHints(data []byte) (clean []byte, ok bool) {
+	const mandatory, hint4, hint6 = 0, 4, 6
+	at := 2
+	for at < len(data) && data[at] > 0 && data[at] < 64 { // the labels of the target
+		at += 1 + int(data[at])
+	}
+	if at >= len(data) || data[at] != 0 {
+		return nil, false
+	}
+	clean = slices.Clone(data[:at+1])
+	for rest := data[at+1:]; len(rest) > 0; {
+		if len(rest) < 4 || len(rest)-4 < int(binary.BigEndian.Uint16(rest[2:])) {
+			return nil, false
+		}
+		key, end := binary.BigEndian.Uint16(rest), 4+int(binary.BigEndian.Uint16(rest[2:]))
+		if key == mandatory {
+			for keys := rest[4:end]; len(keys) >= 2; keys = keys[2:] {
+				if k := binary.BigEndian.Uint16(keys); k == hint4 || k == hint6 {
+					return nil, false
+				}
+			}
+		}
+		if key != hint4 && key != hint6 {
+			clean = append(clean, rest[:end]...)
+		}
+		rest = rest[end:]
+	}
+	return clean, true
+}
+
 // appendAnswer appends the answer to q.
 func appendAnswer(dst []byte, q query, o outcome) []byte {
+	size := 12 + 5 + int(q.question.Name.Length) + 11 // header, question, EDNS
+	for _, r := range o.records {
+		size += 12 + len(r)
+	}
+	truncated := len(o.records) > 0 && size > q.room
+	if truncated {
+		o.records = nil
+	}
 	h := dnsmessage.Header{ID: q.header.ID, Response: true, OpCode: q.header.OpCode, RecursionDesired: q.header.RecursionDesired,
-		RecursionAvailable: true, RCode: o.rcode}
+		RecursionAvailable: true, RCode: o.rcode, Truncated: truncated}
 	b := dnsmessage.NewBuilder(dst, h)
 	b.EnableCompression()
 	if q.question.Name.Length > 0 {
@@ -292,6 +358,9 @@ func appendAnswer(dst []byte, q query, o outcome) []byte {
 			break
 		}
 		b.PTRResource(rh, dnsmessage.PTRResource{PTR: name})
+	}
+	for _, r := range o.records {
+		b.UnknownResource(rh, dnsmessage.UnknownResource{Type: q.question.Type, Data: r})
 	}
 	if q.edns {
 		b.StartAdditionals()

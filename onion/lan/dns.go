@@ -80,7 +80,8 @@ func (d *DNS) Stats() DNSStats {
 		Asked: d.asked.Load(), Failed: d.failed.Load(), Busy: d.busy.Load(), Cached: d.cache.len()}
 }
 
-// answer returns the answer to a query, nil for what is none. Where it takes an exit,
+// answer returns the answer to a query, nil for what is none, appended to dst, which is
+// nil where there is room as over TCP. Where it takes an exit,
 // later is called with what gives the answer, and nil is returned; later may refuse.
 func (d *DNS) answer(b []byte, from netip.Addr, dst []byte, later func(func(context.Context) []byte)) []byte {
 	q, rcode, err := parse(b, from)
@@ -92,9 +93,15 @@ func (d *DNS) answer(b []byte, from netip.Addr, dst []byte, later func(func(cont
 	if rcode != dnsmessage.RCodeSuccess {
 		return appendAnswer(dst, q, refused(rcode))
 	}
+	switch q.room = answerSize; {
+	case dst == nil:
+		q.room = tcpSize
+	case q.edns:
+		q.room = ednsSize
+	}
 	o, done := d.local(q, *d.settings.Load())
 	if !done {
-		if r, ok := d.cache.get(client.Isolation{Listener: d.cfg.Name, Client: q.from}, q.name); ok {
+		if r, ok := d.cache.get(client.Isolation{Listener: d.cfg.Name, Client: q.from}, q.asks()); ok {
 			return appendAnswer(dst, q, d.present(q, r))
 		}
 		if !d.enter(from) {
@@ -155,7 +162,7 @@ func (d *DNS) Run(ctx context.Context, packets []*net.UDPConn, streams []net.Lis
 // serveUDP answers from the address that was asked, which is one of several: what the
 // kernel told with the query goes back with the answer.
 func (d *DNS) serveUDP(ctx context.Context, c *net.UDPConn, running *sync.WaitGroup) {
-	b, oob, out := make([]byte, maxQuery), make([]byte, 128), make([]byte, 0, answerSize)
+	b, oob, out := make([]byte, maxQuery), make([]byte, 128), make([]byte, 0, ednsSize)
 	for {
 		n, oobn, _, from, err := c.ReadMsgUDPAddrPort(b, oob)
 		if errors.Is(err, net.ErrClosed) {

@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,16 @@ func (e *exits) Resolve(ctx context.Context, who client.Isolation, name string) 
 		return cell.Resolved{Names: []string{"www.example"}, TTL: time.Second}, nil
 	case "long.example":
 		return addrs(strings.Fields(strings.Repeat("203.0.113.1 ", 30))...)
+	case "www.example/16":
+		return cell.Resolved{TTL: time.Minute, Records: [][]byte{[]byte("\x05hello"), []byte("\x05world")}}, nil
+	case "long.example/16":
+		return cell.Resolved{TTL: time.Minute, Records: [][]byte{append([]byte{250}, make([]byte, 250)...), append([]byte{250}, make([]byte, 250)...)}}, nil
+	case "www.example/65":
+		return cell.Resolved{TTL: time.Minute, Records: [][]byte{
+			[]byte("\x00\x01\x00\x00\x01\x00\x03\x02h2\x00\x04\x00\x04\xc0\xa8\x01\x01"),   // 1 . alpn=h2 ipv4hint=192.168.1.1
+			[]byte("\x00\x01\x00\x00\x00\x00\x02\x00\x04\x00\x04\x00\x04\xc0\xa8\x01\x01"), // the hint is mandatory
+			[]byte("\x00\x01"),
+		}}, nil
 	case "broken.example":
 		return cell.Resolved{}, errors.New("no circuit")
 	}
@@ -80,28 +91,47 @@ func told(t *testing.T, m []byte) string {
 	if m == nil {
 		return "nothing"
 	}
-	if len(m) > answerSize {
+	if len(m) > ednsSize {
 		t.Errorf("an answer of %d bytes", len(m))
 	}
-	var p dnsmessage.Message
-	if err := p.Unpack(m); err != nil {
+	var p dnsmessage.Parser
+	h, err := p.Start(m)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if p.ID != 7 || !p.Response {
-		t.Errorf("%v", p.Header)
+	if h.ID != 7 || !h.Response {
+		t.Errorf("%v", h)
 	}
-	words := []string{strings.TrimPrefix(p.RCode.String(), "RCode")}
-	for _, a := range p.Answers {
-		switch r := a.Body.(type) {
-		case *dnsmessage.AResource:
+	words := []string{strings.TrimPrefix(h.RCode.String(), "RCode")}
+	if h.Truncated {
+		words = append(words, "truncated")
+	}
+	if err := p.SkipAllQuestions(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		r, err := p.AnswerHeader()
+		if err == dnsmessage.ErrSectionDone {
+			return strings.Join(words, " ")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch r.Type {
+		case dnsmessage.TypeA:
+			r, _ := p.AResource()
 			words = append(words, netip.AddrFrom4(r.A).String())
-		case *dnsmessage.AAAAResource:
+		case dnsmessage.TypeAAAA:
+			r, _ := p.AAAAResource()
 			words = append(words, netip.AddrFrom16(r.AAAA).String())
-		case *dnsmessage.PTRResource:
+		case dnsmessage.TypePTR:
+			r, _ := p.PTRResource()
 			words = append(words, r.PTR.String())
+		default:
+			r, _ := p.UnknownResource()
+			words = append(words, fmt.Sprintf("%q", r.Data))
 		}
 	}
-	return strings.Join(words, " ")
 }
 
 func ask(t *testing.T, d *DNS, q []byte, from netip.Addr) string {
@@ -147,7 +177,14 @@ func TestAnswers(t *testing.T) {
 		{name: "www.example.", kind: a, settings: DNSSettings{Exits: true}, want: "Success 203.0.113.80", asked: true},
 		{name: "www.example.", kind: aaaa, settings: DNSSettings{Exits: true}, want: "Success"},
 		{name: "www.example.", kind: aaaa, from: six, settings: DNSSettings{Exits: true}, want: "Success " + example6.String()},
-		{name: "www.example.", kind: 65, settings: DNSSettings{Exits: true}, want: "Success"},
+		{name: "www.example.", kind: 64, settings: DNSSettings{Exits: true}, want: "Success"},
+		{name: "www.example.", kind: 65, settings: DNSSettings{Exits: true}, want: `Success "\x00\x01\x00\x00\x01\x00\x03\x02h2"`, asked: true},
+		{name: "www.example.", kind: dnsmessage.TypeTXT, settings: DNSSettings{Exits: true}, want: `Success "\x05hello" "\x05world"`, asked: true},
+		{name: "none.example.", kind: dnsmessage.TypeTXT, settings: DNSSettings{Exits: true}, want: "Success", asked: true},
+		{name: "none.example.", kind: 65, settings: DNSSettings{Exits: true}, want: "Success", asked: true},
+		{name: "www.example.", kind: dnsmessage.TypeTXT, want: "Refused"},
+		{name: "cheesy.gnet.alt.", kind: 65, want: "Success"},
+		{name: "cheesy.gnet.alt.", kind: dnsmessage.TypeTXT, settings: DNSSettings{Exits: true}, want: "Success"},
 		{name: "www.example.", kind: dnsmessage.TypeMX, settings: DNSSettings{Exits: true}, want: "NotImplemented"},
 		{name: "none.example.", kind: a, settings: DNSSettings{Exits: true}, want: "NameError", asked: true},
 		{name: "six.example.", kind: a, settings: DNSSettings{Exits: true}, want: "Success", asked: true},
@@ -203,6 +240,36 @@ func reverse(a netip.Addr) string {
 		return strings.Join(labels, ".") + ".in-addr.arpa."
 	}
 	return strings.Join(labels, ".") + ".ip6.arpa."
+}
+
+// What has no room in a datagram is asked for again over TCP.
+func TestLongRecords(t *testing.T) {
+	d := newTestDNS(&exits{})
+	d.Apply(DNSSettings{Exits: true})
+	plain := question("long.example.", dnsmessage.TypeTXT)
+	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{ID: 7})
+	b.StartQuestions()
+	b.Question(dnsmessage.Question{Name: dnsmessage.MustNewName("long.example."), Type: dnsmessage.TypeTXT, Class: dnsmessage.ClassINET})
+	b.StartAdditionals()
+	var opt dnsmessage.ResourceHeader
+	opt.SetEDNS0(1232, dnsmessage.RCodeSuccess, false)
+	b.OPTResource(opt, dnsmessage.OPTResource{})
+	edns, err := b.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(t, d, plain, phone) // into the cache
+	for _, tt := range []struct {
+		query     []byte
+		dst       []byte
+		truncated bool
+	}{{plain, []byte{}, true}, {edns, []byte{}, false}, {plain, nil, false}} {
+		a := d.answer(tt.query, phone, tt.dst, nil)
+		got := told(t, a)
+		if strings.Contains(got, "truncated") != tt.truncated || (len(a) > 500) == tt.truncated {
+			t.Errorf("%d bytes: %s", len(a), got)
+		}
+	}
 }
 
 func TestAnswersAreKeptApart(t *testing.T) {
@@ -294,6 +361,8 @@ func TestMalformedQueries(t *testing.T) {
 func FuzzAnswer(f *testing.F) {
 	f.Add(question("cheesy.gnet.alt.", dnsmessage.TypeA))
 	f.Add(question("www.example.", dnsmessage.TypeAAAA))
+	f.Add(question("www.example.", 65))
+	f.Add(question("long.example.", dnsmessage.TypeTXT))
 	f.Add(append(question("1.0.192.10.in-addr.arpa.", dnsmessage.TypePTR), 0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 0))
 	f.Fuzz(func(t *testing.T, q []byte) {
 		d := newTestDNS(&exits{})
@@ -305,7 +374,7 @@ func FuzzAnswer(f *testing.F) {
 			if m == nil {
 				continue
 			}
-			if err := p.Unpack(m); err != nil || len(m) > answerSize || !p.Response || [2]byte(m) != [2]byte(q) {
+			if err := p.Unpack(m); err != nil || len(m) > ednsSize || !p.Response || [2]byte(m) != [2]byte(q) {
 				t.Fatalf("%x answered by %x: %v", q, m, err)
 			}
 		}
@@ -358,4 +427,20 @@ func benchmarkAnswer(b *testing.B, name string) {
 			b.Fatal("no answer")
 		}
 	}
+}
+
+// What is left of a record of HTTPS is one, without addresses; it is a stranger's.
+func FuzzWithoutHints(f *testing.F) {
+	f.Add([]byte("\x00\x01\x00\x00\x01\x00\x03\x02h2\x00\x04\x00\x04\xc0\xa8\x01\x01"))
+	f.Add([]byte("\x00\x00\x03www\x07example\x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		clean, ok := withoutHints(data)
+		if !ok {
+			return
+		}
+		again, ok := withoutHints(clean)
+		if !ok || !bytes.Equal(again, clean) || len(clean) > len(data) {
+			t.Fatalf("%x becomes %x, and that %x", data, clean, again)
+		}
+	})
 }
