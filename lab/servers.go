@@ -155,6 +155,8 @@ func answerDNS(query []byte) []byte {
 	case !v4.IsValid():
 	case q.Type == dnsmessage.TypeA:
 		err = b.AResource(rh, dnsmessage.AResource{A: v4.As4()})
+	case q.Type == dnsmessage.TypeTXT:
+		err = b.TXTResource(rh, dnsmessage.TXTResource{TXT: []string{"fresh cheese"}})
 	case q.Type == dnsmessage.TypeAAAA:
 		err = b.AAAAResource(rh, dnsmessage.AAAAResource{AAAA: v6.As16()})
 	}
