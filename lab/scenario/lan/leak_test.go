@@ -279,6 +279,20 @@ func TestNothingLeavesInClear(t *testing.T) {
 		must(t, a.Namespace().Sysctl("net/ipv4/ip_forward", value))
 		must(t, a.Namespace().Sysctl("net/ipv6/conf/all/forwarding", value))
 	}
+	// What the system of a router does for its LAN.
+	lanUp := func() {
+		run(t, a, "ip", "link", "set", "lan", "up")
+		run(t, a, "ip", "-6", "addr", "replace", "fd00:77::1/64", "dev", "lan", "nodad")
+		for _, n := range []*lab.Node{phone, tablet} {
+			run(t, n, "ip", "-6", "route", "replace", "default", "via", "fd00:77::1")
+		}
+	}
+	// whole waits until clients answer again: one event after the other, not two at once.
+	whole := func() {
+		for _, address := range []string{"fd00:77::a", "fd00:77::b"} {
+			await(t, "the LAN to work again", func() bool { return strings.Contains(run(t, a, "ping", "-c1", "-W1", address), " 0% packet loss") })
+		}
+	}
 	events := []struct {
 		name string
 		do   func()
@@ -305,8 +319,9 @@ func TestNothingLeavesInClear(t *testing.T) {
 		{"agent suspended", func() { must(t, a.Suspend()); time.Sleep(200 * time.Millisecond); must(t, a.Resume()) }},
 		{"LAN interface down and up", func() {
 			run(t, a, "ip", "link", "set", "lan", "down")
-			run(t, a, "ip", "link", "set", "lan", "up")
-			run(t, phone, "ip", "-6", "route", "replace", "default", "via", "fd00:77:0::1")
+			time.Sleep(200 * time.Millisecond)
+			lanUp()
+			whole()
 		}},
 		{"options changed", func() { setLAN(t, a, "mode all"); setLAN(t, a, "mode all", "udp 1", "mesh 1") }},
 		{"upgrade", func() {
@@ -337,15 +352,12 @@ func TestNothingLeavesInClear(t *testing.T) {
 			}
 			// Start, in the order of OpenWrt: init script 18, network, firewall, agent.
 			run(t, a, agent, "lan", "guard", "--config", a.ConfigPath())
-			run(t, a, "ip", "link", "set", "lan", "up")
-			run(t, a, "ip", "-6", "addr", "replace", "fd00:77::1/64", "dev", "lan", "nodad")
+			lanUp()
 			forward("1")
 			run(t, a, nft, "add", "table", "inet", "fw4")
 			time.Sleep(300 * time.Millisecond)
 			restart()
-			for _, n := range []*lab.Node{phone, tablet} {
-				run(t, n, "ip", "-6", "route", "replace", "default", "via", "fd00:77::1")
-			}
+			whole()
 		}},
 		{"guard without an agent", func() {
 			must(t, a.Kill())
