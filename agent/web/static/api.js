@@ -13,8 +13,8 @@ export class Refused extends Error {
   }
 }
 
-async function request(method, path, body) {
-  const options = { method, headers: { Accept: 'application/json' }, credentials: 'same-origin', cache: 'no-store' };
+async function request(method, path, body, seconds = 15) {
+  const options = { signal: AbortSignal.timeout(seconds * 1000), method, headers: { Accept: 'application/json' }, credentials: 'same-origin', cache: 'no-store' };
   if (method !== 'GET') {
     options.headers['Content-Type'] = 'application/json';
     options.body = JSON.stringify(body ?? {});
@@ -36,8 +36,8 @@ async function request(method, path, body) {
   throw new Refused(answer.status, value);
 }
 
-export const get = (path) => request('GET', path);
-export const post = (path, body) => request('POST', path, body);
+export const get = (path, seconds) => request('GET', path, undefined, seconds);
+export const post = (path, body, seconds) => request('POST', path, body, seconds);
 
 // The session, as GET /v1/session tells it.
 export let session = {};
@@ -146,5 +146,5 @@ export function nameOf(id) {
     namesOf = map;
     names = new Map((map?.nodes || []).map((n) => [n.id, n.name || (n.self && session.name)]));
   }
-  return names.get(id) || id.slice(0, 8);
+  return names.get(id) || (id.includes(':') ? '…' + id.slice(-9) : id.slice(0, 8));
 }

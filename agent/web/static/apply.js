@@ -20,9 +20,10 @@ export async function apply(path, body) {
     const finish = (text, bad) => { clearInterval(clock); if (text) say(text, bad); close(); };
     const turn = async () => {
       try {
-        // A new connection, after the change had time to bite.
-        await get('session');
-        await post('config/confirm', { id: answer.id });
+        // After the change had time to bite. What hangs on an old connection is given up
+        // soon, so that the next try makes a new one.
+        await get('session', 3);
+        await post('config/confirm', { id: answer.id }, 5);
         kept = true;
         finish();
       } catch (e) {

@@ -18,6 +18,7 @@ export function show(page, until) {
     { title: t('Neighbour'), cell: (n) => h('a', { href: '#/neighbours/' + n.node, 'data-focus': n.node, 'aria-current': n.node === chosen && 'true' }, nameOf(n.node)) },
     { title: t('Over'), cell: (n) => t(classes[n.class] || n.class) },
     { title: t('Link'), cell: (n) => (n.state === 'up' ? linkBadge(n.cost, n.class) : badge(n.state === 'failed' ? 'bad' : 'wait', t(states[n.state] || n.state))) },
+    { title: t('Loss'), number: true, cell: (n) => (n.loss >= 0 ? number(n.loss) + ' %' : '–') },
     { title: t('Cost'), number: true, cell: (n) => (n.cost >= 65535 ? '∞' : number(n.cost)) },
     { title: t('Round trip'), number: true, cell: (n) => millis(n.rtt_ns) },
     { title: t('For'), number: true, cell: (n) => age(n.since_ns) },
