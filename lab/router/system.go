@@ -68,7 +68,9 @@ const passwd = "root::0:0:root:/root:/bin/sh\nsshd:x:101:101:sshd:/run/sshd:/bin
 
 // sysupgrade tests an image as the real one does, by its board, and instead of
 // writing it takes the power away.
+// What it was asked stays on the disk, beside what survives a restart.
 const sysupgrade = `
+echo "$*" >>/overlay/sysupgrade
 case $1 in
 -b) tar -czf - -C / etc/config; exit ;;
 -F) echo "never" >&2; exit 1 ;;

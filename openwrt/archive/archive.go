@@ -121,15 +121,15 @@ func (a *Archive) File(path string) *File {
 // take reads the content of a file.
 func (f *File) take(r io.Reader, keep func(string) bool) error {
 	h := sha256.New()
-	var kept bytes.Buffer
-	w := io.Writer(h)
-	if keep == nil || keep(path.Clean("/"+f.Path)) {
-		w = io.MultiWriter(h, &kept)
-	}
 	var err error
-	f.Size, err = io.Copy(w, r)
+	if keep == nil || keep(path.Clean("/"+f.Path)) {
+		if f.Content, err = io.ReadAll(r); err != nil {
+			return err
+		}
+		r = bytes.NewReader(f.Content)
+	}
+	f.Size, err = io.Copy(h, r)
 	h.Sum(f.Sum[:0])
-	f.Content = kept.Bytes()
 	return err
 }
 

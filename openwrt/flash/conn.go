@@ -89,7 +89,8 @@ func (l *Login) dial(ctx context.Context, t Target, password *string) (*conn, er
 		if h, ok := errors.AsType[*HostKeyError](err); ok {
 			return nil, h
 		}
-		if strings.Contains(err.Error(), "unable to authenticate") {
+		// 51 is a refusal, which the library does not expect of OpenSSH there.
+		if strings.Contains(err.Error(), "unable to authenticate") || strings.Contains(err.Error(), "unexpected message type 51") {
 			return nil, fmt.Errorf("%w of %s", ErrLogin, t.User)
 		}
 		return nil, fmt.Errorf("connecting: %w", err)

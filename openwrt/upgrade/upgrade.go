@@ -245,7 +245,11 @@ func (u *upgrade) signature() error {
 	}
 	names := []string{u.o.Key}
 	if u.o.Key == "" {
-		names, _ = filepath.Glob(Keys + "/*")
+		names = nil
+		all, _ := os.ReadDir(Keys)
+		for _, e := range all {
+			names = append(names, Keys+"/"+e.Name())
+		}
 	}
 	var keys [][]byte
 	for _, name := range names {
