@@ -65,7 +65,7 @@ func newOverlay(options overlayOptions) (*overlay, error) {
 	cfg := onion.Config{Identity: o.id, Underlay: o, Settings: o.settings(c), Log: o.log, Publish: o.publish,
 		Find: o.find, FindAge: descriptorAge, Table: o.table.Serve, ServiceTable: o.table, Names: o.lookup}
 	if o.small {
-		cfg.Memory = smallMemory
+		cfg.Memory, cfg.Small = smallMemory, true
 	}
 	state, err := readLimited(o.statePath, maxOnionState)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -61,6 +61,7 @@ type Config struct {
 	// Memory bounds, in bytes, the cells that wait and what streams hold, each.
 	// 0: 16 MiB.
 	Memory int
+	Small  bool // little memory: tighter bounds of what is held for others
 
 	// Dialer makes the connections of the exit; nil: the system does.
 	Dialer exit.Dialer

@@ -20,7 +20,7 @@ func (n *Node) offerServices() {
 	at := &places.Places{Client: n.client, Table: n.cfg.ServiceTable}
 	n.visitor.Use(n.client, at)
 	n.host = host.New(host.Config{Node: n.cfg.Identity, Client: n.client, Places: at, Relays: n.directory.Relays,
-		Guard: n.guard, Budget: n.streams, Now: n.clock.Now, Log: n.log})
+		Guard: n.guard, Budget: n.streams, Now: n.clock.Now, Small: n.cfg.Small, Log: n.log})
 	if parts, err := splitState(n.cfg.State); err == nil {
 		n.host.Load(time.Now(), parts[3])
 	}

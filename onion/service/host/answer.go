@@ -34,7 +34,7 @@ type caller struct {
 func (o *offer) answerSome(ctx context.Context) {
 	for o.mayAnswer() {
 		o.mu.Lock()
-		full, epoch := len(o.clients) >= maxClients, o.epoch
+		full, epoch := len(o.clients) >= o.h.bounds.clients, o.epoch
 		o.mu.Unlock()
 		if full && !o.closeOldest() {
 			return
@@ -63,11 +63,11 @@ func (o *offer) answerSome(ctx context.Context) {
 func (o *offer) mayAnswer() bool {
 	authorised, effort, ok := o.queue.Next()
 	switch {
-	case !ok || o.answering >= MostAnswers:
+	case !ok || o.answering >= o.h.bounds.most():
 		return false
 	case authorised:
 		return true
-	case o.answering >= maxAnswers:
+	case o.answering >= o.h.bounds.answers:
 		return false
 	case effort < o.effort:
 		now := time.Now()

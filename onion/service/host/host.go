@@ -13,31 +13,63 @@ import (
 	"time"
 
 	"globalnet/internal/identity"
+	"globalnet/onion/circuit"
 	"globalnet/onion/client"
 	"globalnet/onion/netdir"
 	"globalnet/onion/service"
-	"globalnet/onion/service/places"
+	"globalnet/onion/service/desc"
+	"globalnet/onion/service/key"
+	"globalnet/onion/service/pow"
 	"globalnet/onion/stream"
 )
 
 // Config is what a Host needs.
 type Config struct {
 	Node   *identity.Identity // names this machine among those of a service
-	Client *client.Client
-	Places *places.Places
+	Client Circuits
+	Places Places
 	Relays func(now time.Time) []netdir.Relay
 	Guard  func() identity.NodeID // in use; zero: none yet. Nil: it is not known
 	Budget *stream.Budget         // of what clients send; nil: no bound but that of each stream
 	Now    func() time.Time       // mesh time; nil: time.Now
+	Small  bool                   // little memory: tighter bounds
 	Log    *slog.Logger
 }
 
-// maxStreams bounds the streams of all services of a node.
-const maxStreams = 8192
+// Circuits are what a Host needs of client.Client.
+type Circuits interface {
+	drawer
+	Hops() int
+	Hop(netdir.Relay) circuit.Hop
+	Hold(context.Context, client.Want) (*client.Held, error)
+}
+
+// Places are what a Host needs of places.Places.
+type Places interface {
+	Get(ctx context.Context, want client.Want, of identity.NodeID, at key.Place, twice bool) ([]byte, error)
+	Put(ctx context.Context, want client.Want, of *identity.Identity, at key.Place, d *desc.Descriptor, a desc.Access) (stored int, err error)
+}
+
+// bounds are what a service may hold, or all of a node.
+type bounds struct {
+	streams int // of all services
+	clients int // circuits of clients of one service
+	queue   int // introductions that wait, and as many that were not looked at; each takes 1.4 kB
+	answers int // introductions that are being answered for one; authorised clients have half as many in addition
+}
+
+var (
+	ample  = bounds{streams: 8192, clients: 256, queue: pow.QueueSize, answers: 16}
+	scarce = bounds{streams: 1024, clients: 64, queue: pow.QueueSize / 4, answers: 6}
+)
+
+// most returns how many introductions are being answered at once.
+func (b bounds) most() int { return b.answers + b.answers/2 }
 
 // Host offers services while Run runs.
 type Host struct {
 	cfg     Config
+	bounds  bounds
 	seconds seconds
 	streams chan struct{} // a place for each
 
@@ -57,7 +89,11 @@ func New(cfg Config) *Host {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Host{cfg: cfg, streams: make(chan struct{}, maxStreams), running: make(chan struct{}), offers: make(map[identity.NodeID]*offer)}
+	b := ample
+	if cfg.Small {
+		b = scarce
+	}
+	return &Host{cfg: cfg, bounds: b, streams: make(chan struct{}, b.streams), running: make(chan struct{}), offers: make(map[identity.NodeID]*offer)}
 }
 
 // Run offers the services until ctx ends, and returns when all that it started has ended.

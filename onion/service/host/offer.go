@@ -17,15 +17,10 @@ import (
 )
 
 const (
-	maxArrived  = 256 // introductions that came in and were not looked at
-	maxAnswers  = 16  // introductions that are being answered
-	moreAnswers = 8   // of authorised clients, in addition
-	// MostAnswers bounds the introductions that are being answered for one service.
-	MostAnswers = maxAnswers + moreAnswers
-	maxClients  = 256 // circuits of clients of one service
-	idleClient  = 15 * time.Minute
-	lookAround  = 30 * time.Second       // at what changes by itself
-	tendPause   = 100 * time.Millisecond // between two looks while introductions come
+	maxArrived = 256 // introductions that came in and were not looked at
+	idleClient = 15 * time.Minute
+	lookAround = 30 * time.Second       // at what changes by itself
+	tendPause  = 100 * time.Millisecond // between two looks while introductions come
 )
 
 // offer is a service that this node offers.
@@ -72,13 +67,14 @@ type arrival struct {
 }
 
 func newOffer(h *Host, c service.Config) *offer {
-	o := &offer{h: h, config: c, ended: make(chan struct{}), arrived: make(chan arrival, maxArrived), events: make(chan func(), 16),
+	o := &offer{h: h, config: c, ended: make(chan struct{}), arrived: make(chan arrival, h.bounds.queue), events: make(chan func(), 16),
 		look:  make(chan struct{}, 1),
 		avoid: make(map[identity.NodeID]time.Time), clients: make(map[*caller]struct{})}
 	o.setPorts(c)
 	o.config.Ports, o.config.Clients = nil, nil
 	o.status.Address = c.Key.NodeID()
 	o.self = selfKey(c.Key)
+	o.queue.Most = h.bounds.queue
 	o.access = o.accessOf(c)
 	if len(o.access.Clients) > 0 {
 		o.access.Cookie = desc.NewCookie()
@@ -205,11 +201,13 @@ func (o *offer) tend(ctx context.Context) time.Duration {
 	o.takeAccess()
 	now := o.h.cfg.Now()
 	if periods := key.Periods(o.config.Key.NodeID(), now); !slices.Equal(periods, o.periods) {
+		if len(o.periods) == 0 || periods[0] != o.periods[0] { // not only their order
+			o.publisher.dirty, o.publisher.seen = true, 0
+		}
 		o.periods = periods
 		for _, p := range o.points {
 			o.setDoors(p)
 		}
-		o.publisher.dirty, o.publisher.seen = true, 0
 	}
 	if o.config.Work {
 		turned := o.seeds.Turn(now)

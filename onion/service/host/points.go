@@ -10,7 +10,7 @@ import (
 
 	"globalnet/internal/identity"
 	"globalnet/onion/cell"
-	"globalnet/onion/client"
+	"globalnet/onion/circuit"
 	"globalnet/onion/netdir"
 	"globalnet/onion/service"
 	"globalnet/onion/service/desc"
@@ -31,7 +31,7 @@ const (
 // point is an introduction point of the service.
 type point struct {
 	keys  *intro.Point
-	held  *client.Held
+	held  interface{ Close() } // its circuit
 	relay netdir.Relay
 	until time.Time
 	gone  bool
@@ -186,7 +186,7 @@ func (o *offer) makePoint(ctx context.Context, avoid []identity.NodeID) (*point,
 		return nil, relay.Node, err
 	}
 	p := &point{keys: keys, held: held, relay: relay, until: time.Now().Add(leastPoint + rand.N(mostPoint-leastPoint))}
-	if err := o.establish(ctx, p); err != nil {
+	if err := o.establish(ctx, p, held.Circuit()); err != nil {
 		held.Close()
 		return nil, relay.Node, err
 	}
@@ -194,11 +194,10 @@ func (o *offer) makePoint(ctx context.Context, avoid []identity.NodeID) (*point,
 }
 
 // establish asks the relay to pass introductions on, and has those handed to run.
-func (o *offer) establish(ctx context.Context, p *point) error {
+func (o *offer) establish(ctx context.Context, p *point, circuit *circuit.Circuit) error {
 	ctx, cancel := context.WithTimeout(ctx, establishTime)
 	defer cancel()
 	answer := make(chan cell.IntroStatus, 1)
-	circuit := p.held.Circuit()
 	circuit.Handle(func(m cell.Message) error {
 		switch m.Command {
 		case cell.MsgIntroEstablished:

@@ -88,8 +88,6 @@ func (p *publisher) publish(ctx context.Context, o *offer) {
 	slot, access := p.slot, o.access
 	p.dirty, p.busy, p.last, p.since = false, true, time.Now(), time.Time{}
 	if !o.h.start(func(context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, publishTime)
-		defer cancel()
 		o.store(ctx, d, access, slot)
 	}) {
 		p.busy = false
@@ -108,7 +106,9 @@ func (p *publisher) nextRevision(now time.Time) uint64 {
 }
 
 // store puts a descriptor into its places.
-func (o *offer) store(ctx context.Context, d *desc.Descriptor, access desc.Access, slot uint8) {
+func (o *offer) store(outer context.Context, d *desc.Descriptor, access desc.Access, slot uint8) {
+	ctx, cancel := context.WithTimeout(outer, publishTime)
+	defer cancel()
 	periods := key.PublishPeriods(o.config.Key.NodeID(), o.h.cfg.Now())
 	var group sync.WaitGroup
 	var mu sync.Mutex
@@ -133,7 +133,7 @@ func (o *offer) store(ctx context.Context, d *desc.Descriptor, access desc.Acces
 		}
 	}
 	group.Wait()
-	o.later(ctx, func() { o.publisher.stored(ctx, o, stored, newer, last) })
+	o.later(outer, func() { o.publisher.stored(outer, o, stored, newer, last) })
 }
 
 // stored takes the outcome of a publication.

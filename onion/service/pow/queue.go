@@ -21,6 +21,9 @@ const (
 // clients first, then those that took more work, then the older ones. When it is
 // full, the last of that order goes. It belongs to one goroutine.
 type Queue[T any] struct {
+	// Most bounds the introductions that wait; 0: QueueSize.
+	Most int
+
 	items  []item[T] // the next at the end
 	number uint64
 
@@ -65,7 +68,7 @@ func (q *Queue[T]) Push(now time.Time, value T, authorised bool, effort uint32) 
 	q.number++
 	x := item[T]{value, authorised, effort, q.number, now}
 	at, _ := slices.BinarySearchFunc(q.items, x, compare[T])
-	if len(q.items) >= QueueSize {
+	if len(q.items) >= q.most() {
 		q.lost++
 		if at == 0 {
 			return false
@@ -105,6 +108,13 @@ func (q *Queue[T]) Next() (authorised bool, effort uint32, ok bool) {
 	return x.authorised, x.effort, true
 }
 
+func (q *Queue[T]) most() int {
+	if q.Most == 0 {
+		return QueueSize
+	}
+	return q.Most
+}
+
 // Clear drops the introductions that wait; what was thought of efforts stays.
 func (q *Queue[T]) Clear() { q.items = nil }
 
@@ -131,7 +141,7 @@ func (q *Queue[T]) Suggest(now time.Time) uint32 {
 			mean = q.effort / uint64(q.worked)
 		}
 		q.suggested = uint32(min(max(uint64(q.suggested)*2, mean, DefaultEffort), MaxEffort))
-	case len(q.items) < QueueSize/8:
+	case len(q.items) < q.most()/8:
 		if q.suggested = q.suggested / 3 * 2; q.suggested < minEffort {
 			q.suggested = 0
 		}
