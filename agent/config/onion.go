@@ -72,7 +72,11 @@ var DefaultProxy = Proxy{Name: "socks", Listen: netip.MustParseAddrPort("127.0.0
 
 func defaultOnion() Onion { return Onion{Enabled: true, Relay: true, Hops: 3, MinHops: 1} }
 
-func defaultExit() Exit { return Exit{Policy: "none", Inside: true, Connections: 1024} }
+// ExitConnections is the default: as many as the streams of one circuit, so that one client
+// with many tabs finds room.
+const ExitConnections = 2048
+
+func defaultExit() Exit { return Exit{Policy: "none", Inside: true, Connections: ExitConnections} }
 
 var onionOptions = append([]option[Onion]{
 	{name: "enabled", set: setBool(func(c *Onion) *bool { return &c.Enabled }), get: func(c *Onion) []string { return flag(c.Enabled) }},
