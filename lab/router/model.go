@@ -28,7 +28,8 @@ var (
 	Models      = []Model{AR300M, MT3000, One, Archer, UniFi}
 )
 
-const wireless = `config wifi-device 'radio0'
+// Wireless is their radio and its open access point, both off as OpenWrt ships them.
+const Wireless = `config wifi-device 'radio0'
 	option type 'mac80211'
 	option band '2g'
 	option channel 'auto'

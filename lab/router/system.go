@@ -36,7 +36,7 @@ var system = sync.OnceValues(func() (string, error) {
 	for name, text := range map[string]string{
 		"etc/passwd": passwd, "etc/group": "root:x:0:\nsshd:x:101:\n", "etc/shells": "/bin/sh\n",
 		"etc/config/network":  "config interface 'lan'\n\toption device 'br-lan'\n\toption proto 'static'\n",
-		"etc/config/wireless": wireless, "etc/config/dhcp": "config dnsmasq\n\toption domainneeded '1'\n",
+		"etc/config/wireless": Wireless, "etc/config/dhcp": "config dnsmasq\n\toption domainneeded '1'\n",
 		"usr/lib/opkg/status": "Package: busybox\nVersion: 1.36.1-1\n\n", "lib/apk/db/installed": "P:busybox\nV:1.37.0-r1\n\n", "etc/apk/world": "busybox\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {

@@ -1,11 +1,13 @@
 package flash
 
 import (
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
 
 	"globalnet/lab/router"
+	"globalnet/openwrt"
 )
 
 // TestLife: install, upgrade, remove, on five boards, with configuration; at the
@@ -47,6 +49,7 @@ func TestLife(t *testing.T) {
 			if r.Read("etc/globalnet.flash/guard") != "" || r.Temp("globalnet-flash/guard") != "" {
 				t.Error("the guard is still there")
 			}
+			oneRadio(t, r)
 			key, config := r.Read("etc/globalnet/identity.key"), r.Read("etc/config/globalnet")
 
 			report = mustFlash(t, r, "1.1-r1", nil)
@@ -61,4 +64,60 @@ func TestLife(t *testing.T) {
 			router.Same(t, before, r.Files())
 		})
 	}
+}
+
+// oneRadio: `globalnet setup` after a flash finds everything done, and there is one
+// interface of the mesh, one network and one zone of it.
+func oneRadio(t *testing.T, r *router.Router) {
+	t.Helper()
+	before := r.Files()
+	out, err := r.Command("/usr/bin/gn-setup", "setup", "--no-reload").Output()
+	var p openwrt.Plan
+	if err != nil || json.Unmarshal(out, &p) != nil || len(p.Changes) > 0 || len(p.Air) != 1 {
+		t.Errorf("setup after a flash: %v\n%s", err, out)
+	}
+	router.Same(t, before, r.Files())
+	for file, want := range map[string]map[string]int{
+		"wireless": {"config wifi-iface 'globalnet": 1, "mode 'mesh'": 1, "ifname 'gnmesh": 1},
+		"network":  {"config interface 'globalnet": 1},
+		"firewall": {"config zone 'globalnet_air'": 1},
+	} {
+		for text, n := range want {
+			if got := strings.Count(r.Read("etc/config/"+file), text); got != n {
+				t.Errorf("%d times %q in %s, want %d:\n%s", got, text, file, n, r.Read("etc/config/"+file))
+			}
+		}
+	}
+}
+
+// TestRadio: what openwrt's plan refuses is refused before anything changes, and what
+// it would do is in a dry run.
+func TestRadio(t *testing.T) {
+	r := router.New(t, router.AR300M)
+	r.Offer("1.0-r1", nil)
+	on := strings.Replace(router.Wireless, "option disabled '1'", "option disabled '0'", 1)
+	r.Write("etc/config/wireless", on) // an access point that chooses its channel
+	o := options(r)
+	o.MeshRadio = "auto"
+	refused(t, r, o, Refused, "chooses its channel by itself")
+	o.MeshRadio = "radio7"
+	refused(t, r, o, Refused, `no radio "radio7"`)
+	o.MeshRadio, o.Channel = "radio0", 36
+	refused(t, r, o, Refused, "has no channel 36")
+	o.Channel, o.DryRun = 6, true
+	before := r.Files()
+	report, err := run(t, r, o)
+	if err != nil || len(report.Changes) == 0 || !strings.Contains(strings.Join(report.Plan, "\n"), "mesh on channel 6, interface gnmesh0") || !strings.Contains(strings.Join(report.Plan, "\n"), "moves to channel 6") {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	router.Same(t, before, r.Files())
+	o.DryRun = false
+	if report, err := run(t, r, o); err != nil {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if !strings.Contains(r.Read("etc/config/wireless"), "option channel '6'") {
+		t.Errorf("the channel:\n%s", r.Read("etc/config/wireless"))
+	}
+	mustFlash(t, r, "", func(o *Options) { o.Remove = true })
+	router.Same(t, before, r.Files())
 }
