@@ -283,4 +283,3 @@ func relayOf(l *lab.Lab, nodes []identity.NodeID) *lab.Node {
 	}
 	return nil
 }
-
