@@ -1,8 +1,12 @@
 package lan
 
 import (
+	"context"
+	"errors"
+	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +55,36 @@ func TestTargets(t *testing.T) {
 	}
 	if s.Stats().Unknown != 2 {
 		t.Errorf("%d unknown addresses", s.Stats().Unknown)
+	}
+}
+
+// Who asks for the proxy itself, or forges that, is refused and counted.
+func TestLoops(t *testing.T) {
+	s := NewServer(Config{Name: "lan", Pool: NewPool()})
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { over <- s.Run(ctx, []net.Listener{l}) }()
+	for range 3 {
+		c, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the proxy's own port: %v", err)
+		}
+		c.Close()
+	}
+	if s.Stats().Loops != 3 {
+		t.Errorf("%+v", s.Stats())
+	}
+	cancel()
+	if err := <-over; err != nil || s.Stats().Open != 0 {
+		t.Errorf("%v, %d open", err, s.Stats().Open)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +115,10 @@ func site(t *testing.T, n *lab.Node) (name string) {
 		return err
 	}))
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n, err := strconv.Atoi(r.URL.Path[1:]); err == nil { // so many bytes
+			w.Write(make([]byte, n))
+			return
+		}
 		fmt.Fprint(w, "<!doctype html><title>Cheese</title><h1>Fresh cheese</h1>")
 	})}
 	go s.Serve(l)
@@ -262,6 +267,12 @@ func TestModes(t *testing.T) {
 	if got := run(t, phone, dig, "+short", "+time=10", "@203.0.113.53", "www.example"); got != "203.0.113.80" {
 		t.Error("DNS of another resolver: " + got)
 	}
+	if got := run(t, phone, dig, "+short", "+time=10", "@203.0.113.53", "TXT", "www.example"); got != `"fresh cheese"` {
+		t.Error("text of a name: " + got)
+	}
+	if got := run(t, phone, dig, "+noall", "+comments", "+time=10", "@203.0.113.53", "HTTPS", "www.example"); !strings.Contains(got, "NOERROR") {
+		t.Error("a name without HTTPS records: " + got)
+	}
 	// The zone does not leave, whatever the resolver.
 	if got := run(t, phone, dig, "+short", "@203.0.113.53", name); !strings.HasPrefix(got, "10.") {
 		t.Error(got)
@@ -271,6 +282,23 @@ func TestModes(t *testing.T) {
 	await(t, "datagrams through the exit", func() bool { return strings.HasPrefix(echo(), "198.51.100.2:") })
 	if got := curl(t, phone, "http://203.0.113.80/ip"); got != "198.51.100.2" {
 		t.Error("after a reload: " + got)
+	}
+	// Over IPv6 names have addresses of ours, and the exit chooses how to get there.
+	six := run(t, phone, dig, "+short", "+time=10", "@2001:db8:ffff::53", "AAAA", "www.example")
+	if !netip.MustParsePrefix("fd67:6e65:7400::/64").Contains(netip.MustParseAddr(six)) {
+		t.Error("a name for a client with IPv6: " + six)
+	}
+	if got := curl(t, phone, "-6", "--resolve", "www.example:80:["+six+"]", "http://www.example/ip"); got != "198.51.100.2" {
+		t.Error("a page over IPv6: " + got)
+	}
+	await(t, "datagrams over IPv6", func() bool {
+		got := run(t, phone, "sh", "-c", "echo x | timeout 4 "+socat+" -t2 - UDP6:["+six+"]:7")
+		return strings.HasPrefix(got, "198.51.100.2:") || strings.HasPrefix(got, "[2001:db8:0:1:")
+	})
+	// Who pretends to be somebody else is not heard.
+	run(t, phone, "ip", "addr", "add", "203.0.113.200/32", "dev", "eth0")
+	if got := curl(t, phone, "-m", "1", "--interface", "203.0.113.200", "http://203.0.113.80/ip"); !strings.Contains(got, "28") || status(t, a).Blocked["strange"] == 0 {
+		t.Errorf("from an address of elsewhere: %s, %v", got, status(t, a).Blocked)
 	}
 
 	// The phone has a mode of its own, by address.
@@ -297,6 +325,23 @@ func TestModes(t *testing.T) {
 	}
 	setLAN(t, a, "mode all")
 	await(t, "mode all again", func() bool { return curl(t, phone, "http://203.0.113.80/ip") == "198.51.100.2" })
+}
+
+// A device has so much a second, over however many connections.
+func TestClientRate(t *testing.T) {
+	l := start(t, street+"set a lan.dns 1\nset a lan.client_rate 2\n", false)
+	phone := l.Node("phone")
+	name := site(t, l.Node("c"))
+	await(t, "the site", func() bool { return strings.Contains(curl(t, phone, "http://"+name+"/"), "Fresh cheese") })
+	began := time.Now()
+	// 2 Mbit/s are 250 kB, a quarter of that may come at once.
+	out := curl(t, phone, "-Z", "--parallel-immediate", "-w", "%{size_download} ", "-o", "/dev/null", "http://"+name+"/200000", "-o", "/dev/null", "http://"+name+"/200000")
+	if out != "200000 200000" {
+		t.Fatal(out)
+	}
+	if took, least := time.Since(began), (400-63)*time.Second/250; took < least {
+		t.Errorf("400 kB came in %v, at 2 Mbit/s they take %v", took, least)
+	}
 }
 
 func TestMeshAddressesThroughTheRouter(t *testing.T) {

@@ -98,6 +98,38 @@ func TestManyConnections(t *testing.T) {
 	}
 }
 
+// Clients that ask for much and read nothing hold nobody else up.
+func TestSlowClients(t *testing.T) {
+	l := start(t, street+"set a lan.dns 1\n", false)
+	phone := l.Node("phone")
+	name := site(t, l.Node("c"))
+	await(t, "the site", func() bool { return strings.Contains(curl(t, phone, "http://"+name+"/"), "Fresh cheese") })
+	address := run(t, phone, labtest.RequireProgram(t, "dig"), "+short", name)
+	before := rss(t, l.Node("a"))
+	for range 40 {
+		var c net.Conn
+		must(t, phone.Namespace().Do(func() (err error) {
+			c, err = net.DialTimeout("tcp", address+":80", patience)
+			return err
+		}))
+		defer c.Close()
+		must(t, c.(*net.TCPConn).SetReadBuffer(4096))
+		fmt.Fprintf(c, "GET /50000000 HTTP/1.1\r\nHost: site\r\n\r\n")
+	}
+	for range 10 {
+		if got := curl(t, phone, "http://"+name+"/"); !strings.Contains(got, "Fresh cheese") {
+			t.Error("beside slow clients: " + got)
+		}
+	}
+	// 2 GB were asked for.
+	if added := rss(t, l.Node("a")) - before; added > 96<<10 {
+		t.Errorf("slow clients took %d KiB of the router", added)
+	}
+	if open := status(t, l.Node("a")).Streams; open < 40 {
+		t.Errorf("%d streams", open)
+	}
+}
+
 // A browser as it comes, which asks for more than the page: its own services, icons.
 func TestChromium(t *testing.T) {
 	labtest.Require(t)
