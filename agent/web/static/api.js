@@ -36,6 +36,7 @@ async function request(method, path, body, seconds = 15) {
   throw new Refused(answer.status, value);
 }
 
+// A request is given up after some seconds, 15 if it is not said.
 export const get = (path, seconds) => request('GET', path, undefined, seconds);
 export const post = (path, body, seconds) => request('POST', path, body, seconds);
 

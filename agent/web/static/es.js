@@ -309,6 +309,7 @@ export default {
   'Is the router still there?': '¿Sigue ahí el router?',
   'The change is in use. This page sees whether it still reaches the router; if it does not, the router takes the change back in': 'El cambio está en uso. Esta página mira si aún alcanza el router; si no, el router deshace el cambio en',
   'The router did not answer in time and has taken the change back.': 'El router no respondió a tiempo y ha deshecho el cambio.',
+  'The change did not reach the router.': 'El cambio no llegó al router.',
   'Saved.': 'Guardado.',
   'Saved. After a restart it holds too for: {0}.': 'Guardado. Tras reiniciar vale también para: {0}.',
 };

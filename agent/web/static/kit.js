@@ -18,7 +18,7 @@ function fill(el, props, children) {
   for (const [name, value] of Object.entries(props || {})) {
     if (value === false || value == null) continue;
     if (typeof value === 'function') el.addEventListener(name.slice(2), value);
-    else if (name === 'value') el.value = value;
+    else if (name === 'value') el.defaultValue === undefined ? el.value = value : el.defaultValue = value;
     else el.setAttribute(name, value === true ? '' : value);
   }
   el.append(...children.flat(3).filter((c) => c != null && c !== false));
