@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -127,39 +125,5 @@ func TestSlowClients(t *testing.T) {
 	}
 	if open := status(t, l.Node("a")).Streams; open < 40 {
 		t.Errorf("%d streams", open)
-	}
-}
-
-// A browser as it comes, which asks for more than the page: its own services, icons.
-func TestChromium(t *testing.T) {
-	labtest.Require(t)
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip(err)
-	}
-	l := start(t, street+"set a lan.mode all\n", false)
-	phone := l.Node("phone")
-	name := site(t, l.Node("c"))
-	await(t, "the site", func() bool { return strings.Contains(curl(t, phone, "http://"+name+"/"), "Fresh cheese") })
-	await(t, "the internet", func() bool { return curl(t, phone, "http://www.example/ip") == "198.51.100.2" })
-	browse := func(args ...string) string {
-		dir := t.TempDir()
-		return run(t, phone, "env", append([]string{"HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "timeout", "50", chromium, "--headless=new", "--no-sandbox", "--disable-gpu",
-			"--disable-dev-shm-usage", "--no-first-run", "--user-data-dir=" + dir, "--timeout=20000"}, args...)...)
-	}
-	if got := browse("--dump-dom", "http://"+name+"/"); !strings.Contains(got, "<title>Cheese</title>") || !strings.Contains(got, "Fresh cheese") {
-		t.Errorf("the service: %s", got)
-	}
-	if got := browse("--dump-dom", "http://www.example/"); !strings.Contains(got, "Hello from the internet") {
-		t.Errorf("the internet: %s", got)
-	}
-	picture := filepath.Join(l.Dir, "page.png")
-	browse("--screenshot="+picture, "--window-size=640,480", "http://"+name+"/")
-	if info, err := os.Stat(picture); err != nil || info.Size() < 1000 {
-		t.Errorf("no picture: %v", err)
-	} else if keep := os.Getenv("PICTURE"); keep != "" {
-		b, err := os.ReadFile(picture)
-		must(t, err)
-		must(t, os.WriteFile(keep, b, 0o644))
 	}
 }
