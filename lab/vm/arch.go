@@ -21,7 +21,7 @@ var archs = []arch{
 		name: "amd64", debian: "amd64", kernel: "linux-image-amd64",
 		qemu: "qemu-system-x86_64", pkg: "qemu-system-x86",
 		args: []string{"-machine", "q35", "-cpu", "max"}, console: "ttyS0",
-		append: "mitigations=off random.trust_cpu=on tsc=reliable",
+		append: "mitigations=off random.trust_cpu=on tsc=reliable no_timer_check",
 	},
 	{
 		name: "mipsle", settings: []string{"GOMIPS=softfloat"}, debian: "mipsel", kernel: "linux-image-4kc-malta",

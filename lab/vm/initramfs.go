@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -58,7 +59,11 @@ func fill(c *cpioWriter, k *Kernel, s Spec) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range modules {
+	all, err := resolveModules(k.Modules, append(slices.Clone(s.Modules), s.Later...))
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
 		if err := addFile(c, "/lib/modules/"+filepath.Base(m.path), m.path, 0o644); err != nil {
 			return err
 		}

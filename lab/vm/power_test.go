@@ -1,6 +1,7 @@
 package vm_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -23,7 +24,8 @@ import (
 //
 // On ext4 the flash is a disk: what the kernel has not given to it is lost. On jffs2,
 // the file system of routers with NOR flash, it is memory that outlives the machine
-// (phram): each single store counts, and a write can be torn anywhere.
+// (phram): each single store counts, and a write can be torn anywhere. All machines of
+// a flash go on from one that has booted and has not looked at the flash.
 func TestPower(t *testing.T) {
 	if os.Getenv("LAB_VM_CUTS") == "" {
 		t.Skip("kills virtual machines for a quarter of an hour: make vm-power, or LAB_VM_CUTS=1")
@@ -42,43 +44,58 @@ func TestPower(t *testing.T) {
 	for name, f := range map[string]func(t *testing.T) flash{"ext4": ext4, "jffs2": jffs2} {
 		t.Run(name, func(t *testing.T) {
 			f := f(t)
-			f.spec.MemoryMB = 256
-			f.spec.Files = map[string]string{"/writer": writer}
+			f.spec.MemoryMB = 224
+			f.spec.Files = map[string]string{"/writer": writer, "/globalnet": binary}
+			writing := f.spec
+			writing.Script = f.mount + "\n/writer /flash\n"
+			frozen := freeze(t, writing, f.before)
 			seen := &flashLog{t: t, identities: make(map[int]string)}
 			for cut := range cuts {
-				seen.cut(f, time.Duration(rand.N(1500))*time.Millisecond)
+				seen.cut(frozen, time.Duration(rand.N(2000))*time.Millisecond)
 				if t.Failed() {
 					t.Fatalf("after cut %d", cut+1)
 				}
 			}
-			t.Logf("%d cuts, %d of them under a write; %d states, %d files left half written at most", cuts, seen.under, seen.state, seen.leftovers)
+			t.Logf("%d cuts; %d states written, at most %d files left half written", cuts, seen.state, seen.leftovers)
 
 			// The agent starts in the end, and nothing is left but what belongs there.
-			f.spec.Files["/globalnet"] = binary
-			f.spec.Modules = append(f.spec.Modules, "tun", "wireguard")
-			f.spec.Script = f.mount + `
-ls -A /flash | grep -c '^\.' | sed 's/^/LEFT before /'
-cat >/flash/.state-1234 </flash/peers.state
+			starting := f.spec
+			starting.Script = f.mount + `
+ls -A /flash | grep '^\.' | sed 's/^/BEFORE /'
 /globalnet run --config /flash/globalnet.uci &
-for i in $(seq 120); do /globalnet status --config /flash/globalnet.uci >/dev/null 2>&1 && break; sleep 0.5; done
+for i in $(seq 600); do /globalnet status --config /flash/globalnet.uci >/dev/null 2>&1 && break; sleep 0.2; done
 kill $!
 wait $!
-ls -A /flash | grep -c '^\.' | sed 's/^/LEFT after /'
+ls -A /flash | grep '^\.' | sed 's/^/AFTER /'
 /globalnet key show --config /flash/globalnet.uci
-exit 0
 `
-			log := run(t, t.Context(), f.spec)
-			if !strings.Contains(log, "LEFT after 0") || !strings.Contains(log, seen.main) {
-				t.Errorf("after the agent's start:\n%s", log)
+			log, rc, err := freeze(t, starting, f.before).Run(t.Context(), vm.Spec{})
+			if err != nil || rc != 0 || strings.Contains(log, "AFTER") || !strings.Contains(log, seen.main) {
+				t.Errorf("after the agent's start: %d, %v\n%s", rc, err, log)
 			}
+			t.Log(strings.Count(log, "BEFORE "), "left half written, removed by the agent's start")
 		})
 	}
 }
 
+func freeze(t *testing.T, s vm.Spec, before string) *vm.Frozen {
+	t.Helper()
+	if os.Getenv("LAB_VM") == "verbose" {
+		s.Output = os.Stderr
+	}
+	f, err := vm.Freeze(t.Context(), s, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 // flash is something to write to in a machine.
 type flash struct {
-	spec  vm.Spec
-	mount string // the lines of a script that have it at /flash
+	spec   vm.Spec
+	before string // the lines of a script that make the machine ready
+	mount  string // those that have it at /flash; the machine is not to look at it before
 }
 
 func ext4(t *testing.T) flash {
@@ -96,29 +113,27 @@ func ext4(t *testing.T) flash {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return flash{
-		vm.Spec{Disks: []string{disk}, Modules: []string{"virtio_pci", "virtio_blk", "ext4"}},
-		"mkdir /flash && mount -t ext4 /dev/vda /flash || exit 1",
+		vm.Spec{Disks: []string{disk}, Modules: []string{"virtio_pci", "ext4", "tun", "wireguard"}, Later: []string{"virtio_blk"}},
+		"mkdir /flash",
+		"insmod /lib/modules/virtio_blk.ko\nmount -t ext4 /dev/vda /flash || exit 1",
 	}
 }
 
 func jffs2(t *testing.T) flash {
 	t.Helper()
-	parent := "/dev/shm" // or the machine's memory would be written to a disk
-	if _, err := os.Stat(parent); err != nil {
-		parent = os.TempDir()
-	}
-	dir, err := os.MkdirTemp(parent, "globalnet-vm-")
-	if err != nil {
+	file := filepath.Join(t.TempDir(), "flash")
+	if err := os.WriteFile(file, bytes.Repeat([]byte{0xff}, vm.FlashSize), 0o600); err != nil { // erased
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
 	return flash{
-		vm.Spec{
-			MemoryFile: filepath.Join(dir, "memory"),
-			Append:     "memmap=8M$0x8000000",
-			Modules:    []string{"phram phram=flash,0x8000000,0x800000,0x10000", "jffs2"},
-		},
-		"mkdir /flash && mount -t jffs2 mtd0 /flash || exit 1",
+		vm.Spec{Flash: file, Modules: []string{"jffs2", "tun", "wireguard"}, Later: []string{"phram"}},
+		`mkdir /flash
+for d in /sys/bus/pci/devices/*; do
+	case $(cat $d/vendor $d/device | tr -d '\n') in 0x1af40x1110) break ;; esac
+done
+echo 1 >$d/enable
+start=$(sed -n '3s/ .*//p' $d/resource)`,
+		"insmod /lib/modules/phram.ko phram=flash,$start,0x800000,0x10000\nmount -t jffs2 mtd0 /flash || exit 1",
 	}
 }
 
@@ -133,14 +148,13 @@ type flashLog struct {
 	identities map[int]string // those written
 	found      map[int]string // at this start
 	leftovers  int
-	under      int // cuts between two words of something written
 	writing    bool
 	part       string
 	kill       func()
 }
 
 // cut runs a machine and kills it a while after it has begun to write.
-func (l *flashLog) cut(f flash, after time.Duration) {
+func (l *flashLog) cut(f *vm.Frozen, after time.Duration) {
 	l.t.Helper()
 	ctx, kill := context.WithTimeout(l.t.Context(), 10*time.Minute)
 	defer kill()
@@ -148,17 +162,11 @@ func (l *flashLog) cut(f flash, after time.Duration) {
 	l.found, l.part, l.writing = make(map[int]string), "", false
 	l.kill = func() { time.AfterFunc(after, kill) }
 	l.mu.Unlock()
-	s := f.spec
-	s.Script = f.mount + "\n/writer /flash"
-	s.Output = l
-	log, rc, err := vm.Run(ctx, s)
+	log, rc, err := f.Run(ctx, vm.Spec{Output: l})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil || !l.writing {
 		l.t.Fatalf("the machine ended by itself: status %d, %v\n%s", rc, err, log)
-	}
-	if l.state != l.config || l.identities[l.state] == "" {
-		l.under++
 	}
 }
 

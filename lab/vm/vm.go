@@ -23,6 +23,9 @@ import (
 	"syscall"
 )
 
+// FlashSize is the size of Spec.Flash.
+const FlashSize = 8 << 20
+
 // Spec says what is in a virtual machine and what it does.
 type Spec struct {
 	// Arch is the architecture, as Go names it: amd64 (the default), mipsle or arm.
@@ -36,6 +39,8 @@ type Spec struct {
 	// Modules are kernel modules to load, each with its parameters, if any:
 	// "mac80211_hwsim radios=3". What they depend on comes before them.
 	Modules []string
+	// Later are modules for the script to load, from /lib/modules.
+	Later []string
 	// Script is run by a POSIX shell, as root, in /tmp. Its exit status is the
 	// result of the run. The programs of busybox are there.
 	Script string
@@ -43,11 +48,9 @@ type Spec struct {
 	// Disks are files that the machine has as /dev/vda, /dev/vdb and so on. What it has
 	// given to them is in them, also when the machine is killed.
 	Disks []string
-	// MemoryFile, if not empty, is a file that holds the machine's memory. What is
-	// in a part that Append keeps from the kernel is there at the next run.
-	MemoryFile string
-	// Append is more for the kernel's command line.
-	Append string
+	// Flash, if not empty, is a file that the machine has as memory on its PCI bus,
+	// the device 1af4:1110: each store is in it at once.
+	Flash string
 	// Segment, if not empty, joins the machine's Ethernet, eth0, to that of another
 	// machine with the same path of a socket. One of them has to be its Server.
 	Segment string
@@ -61,6 +64,10 @@ type Spec struct {
 	// there is one CPU.
 	Steady bool
 	Output io.Writer // if not nil, gets what the machine prints while it runs
+
+	monitor string // socket of QEMU's monitor
+	keep    string // the initramfs, made if it is not there
+	thaw    string // a machine to go on with
 }
 
 // ErrUnavailable is wrapped by errors that say what this machine lacks.
@@ -90,8 +97,16 @@ func Run(ctx context.Context, s Spec) (log string, rc int, err error) {
 	}
 	defer os.RemoveAll(dir)
 	initrd := filepath.Join(dir, "initrd")
-	if err := writeInitramfs(initrd, k, s); err != nil {
-		return "", 0, fmt.Errorf("making the initramfs: %w", err)
+	if s.keep != "" {
+		initrd = s.keep
+	}
+	if s.thaw != "" {
+		s.monitor = filepath.Join(dir, "monitor")
+	}
+	if _, err := os.Stat(initrd); err != nil {
+		if err := writeInitramfs(initrd, k, s); err != nil {
+			return "", 0, fmt.Errorf("making the initramfs: %w", err)
+		}
 	}
 	return boot(ctx, qemu, a, k, initrd, s)
 }
@@ -110,15 +125,21 @@ func arguments(a arch, k *Kernel, initrd string, s Spec) []string {
 	args = append(append(args, a.args...),
 		"-m", strconv.Itoa(memory),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-serial", "stdio", "-monitor", "none",
+		"-serial", "stdio",
 		"-kernel", k.Image, "-initrd", initrd,
-		"-append", strings.TrimSpace("console="+a.console+" quiet loglevel=3 panic=-1 "+a.append+" "+s.Append))
+		"-append", strings.TrimSpace("console="+a.console+" quiet loglevel=3 panic=-1 "+a.append))
 	for _, d := range s.Disks {
 		args = append(args, "-drive", "if=virtio,format=raw,file="+d)
 	}
-	if s.MemoryFile != "" {
-		args = append(args, "-machine", "memory-backend=ram",
-			"-object", fmt.Sprintf("memory-backend-file,id=ram,share=on,size=%dM,mem-path=%s", memory, s.MemoryFile))
+	if s.Flash != "" {
+		args = append(args, "-device", "ivshmem-plain,memdev=flash",
+			"-object", fmt.Sprintf("memory-backend-file,id=flash,share=on,size=%d,mem-path=%s", FlashSize, s.Flash))
+	}
+	if s.monitor != "" {
+		args = append(args, "-qmp", "unix:"+s.monitor+",server=on,wait=off")
+	}
+	if s.thaw != "" {
+		args = append(args, "-incoming", "defer")
 	}
 	if s.Segment != "" {
 		server := "off"
@@ -137,6 +158,9 @@ func boot(ctx context.Context, qemu string, a arch, k *Kernel, initrd string, s 
 	cmd := exec.CommandContext(ctx, qemu, arguments(a, k, initrd, s)...)
 	// It must not outlive this process.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if s.thaw != "" {
+		cmd.Stdin = strings.NewReader("go\n")
+	}
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	out, err := cmd.StdoutPipe()
@@ -146,10 +170,25 @@ func boot(ctx context.Context, qemu string, a arch, k *Kernel, initrd string, s 
 	if err := cmd.Start(); err != nil {
 		return "", 0, fmt.Errorf("starting QEMU: %w", err)
 	}
+	thawed := make(chan error, 1)
+	if s.thaw != "" {
+		go func() {
+			err := thaw(ctx, s.monitor, s.thaw)
+			if err != nil {
+				stop()
+			}
+			thawed <- err
+		}()
+	} else {
+		thawed <- nil
+	}
 	log, rc, done := read(out, s.Output)
 	// With the status, all is said: no need to wait for the machine to switch itself off.
 	stop()
 	err = cmd.Wait()
+	if e := <-thawed; e != nil && !done {
+		err = e
+	}
 	switch {
 	case done:
 		return log, rc, nil
