@@ -36,7 +36,7 @@ type OptionInfo struct {
 var kinds = map[string]string{
 	"bool": " peer.enabled onion.enabled onion.relay exit.inside proxy.enabled proxy.isolate_destination proxy.wait tunnel.enabled" +
 		" hidden_service.enabled hidden_service.listing hidden_service.restricted hidden_service.single_hop hidden_service.work" +
-		" lan.enabled lan.dns lan.udp lan.block_doh lan.mesh service.enabled service.manage_firewall service.manage_dns service.manage_wireless" +
+		" lan.enabled lan.dns lan.udp lan.block_doh lan.mesh service.enabled service.jail service.manage_firewall service.manage_dns service.manage_wireless" +
 		" radio.enabled web.enabled web.public_status ",
 	"number": " globalnet.listen_port globalnet.max_neighbours globalnet.hello_interval globalnet.update_interval onion.hops onion.min_hops" +
 		" onion.rate onion.burst onion.quota exit.serve_port exit.connections exit.rate exit.burst exit.quota hidden_service.points" +

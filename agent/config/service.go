@@ -14,6 +14,7 @@ var serviceOptions = []option[struct{}]{
 	{name: "memlimit", set: judgeNumber(1 << 20)},
 	{name: "gc", set: judgeNumber(10000)},
 	{name: "maxprocs", set: judgeNumber(1024)},
+	{name: "jail", set: judgeBool},
 	{name: "manage_firewall", set: judgeBool},
 	{name: "manage_dns", set: judgeBool},
 	{name: "manage_wireless", set: judgeBool},

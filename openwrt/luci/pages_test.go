@@ -38,6 +38,7 @@ func serve(t *testing.T, l net.Listener, u *ubus) *pages {
 			http.Error(w, "refused", http.StatusForbidden)
 		}
 	})
+	mux.HandleFunc("/cgi-bin/cgi-exec", func(http.ResponseWriter, *http.Request) {}) // LuCI itself asks
 	mux.HandleFunc("/favicon.ico", func(http.ResponseWriter, *http.Request) {})
 	s := &http.Server{Handler: mux}
 	served := make(chan struct{})

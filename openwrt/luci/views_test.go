@@ -159,7 +159,7 @@ func enter(b *chromium.Browser, selector, text string) {
 
 // press clicks the button with that text below what a selector finds.
 func press(b *chromium.Browser, within, text string) {
-	mark := `Array.from(document.querySelectorAll('` + within + ` button, ' + '` + within + ` .cbi-dropdown li')).find(e => e.textContent == '` + text + `')`
+	mark := `Array.from(document.querySelectorAll('` + within + ` button, ` + within + ` .cbi-dropdown li')).find(e => e.textContent == '` + text + `')`
 	b.WaitFor(mark)
 	b.Eval(`document.querySelectorAll('.to-press').forEach(e => e.classList.remove('to-press')); `+mark+`.classList.add('to-press')`, nil)
 	b.Click(".to-press")

@@ -56,7 +56,7 @@ func newRouter(t *testing.T, apk bool) *router {
 		t.Fatal(err)
 	}
 	r.write("bin/busybox", string(text), 0o755)
-	for _, name := range strings.Fields("sh cat mkdir rm rmdir ln mv cp cmp grep sed basename dirname sleep ls env") {
+	for _, name := range strings.Fields("sh cat mkdir rm rmdir ln mv cp cmp grep sed basename dirname sleep ls env logger") {
 		if err := os.Symlink("busybox", filepath.Join(r.root, "bin", name)); err != nil {
 			t.Fatal(err)
 		}
@@ -72,6 +72,7 @@ func newRouter(t *testing.T, apk bool) *router {
 	}
 	r.write("etc/config/firewall", string(firewall), 0o600)
 	r.write("etc/init.d/firewall", "#!/bin/sh\necho \"firewall $1\" >>/tmp/log\n", 0o755)
+	r.write("etc/init.d/rpcd", "#!/bin/sh\necho \"rpcd $1\" $(ls /usr/libexec/rpcd) >>/tmp/log\n", 0o755)
 	r.write("dev/null", "", 0o666)
 	_, err = r.run("true")
 	need(t, err)
@@ -240,6 +241,16 @@ func (r *router) log() string {
 	return text
 }
 
+// settled waits until what a script left behind has called something.
+func (r *router) settled(call string) {
+	r.t.Helper()
+	for end := time.Now().Add(time.Minute); !strings.Contains(r.read("tmp/log"), call); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("waited in vain for %s:\n%s", call, r.read("tmp/log"))
+		}
+	}
+}
+
 const running = "tmp/procd/globalnet.running"
 
 // ours is the package of the feed with a program that says which one it is. It
@@ -286,6 +297,9 @@ func TestLife(t *testing.T) {
 		if !strings.Contains(r.read(running), "# 1.0-r1") || !r.has("etc/rc.d/S90globalnet") {
 			t.Fatalf("installed, but not running or not enabled:\n%s", r.log())
 		}
+		if !strings.Contains(r.read("tmp/log"), "rpcd reload globalnet\n") {
+			t.Errorf("rpcd was not told of its plugin:\n%s", r.log())
+		}
 		if r.has("etc/uci-defaults/90-globalnet") || !strings.Contains(r.read("etc/config/firewall"), "config zone 'globalnet'") {
 			t.Error("the first-boot script did not do its work, or would do it again")
 		}
@@ -318,7 +332,7 @@ func TestLife(t *testing.T) {
 			t.Errorf("the firewall's configuration is not what it was:\n%s", got)
 		}
 		log := r.log()
-		if strings.Count(log, "globalnet cleanup") != 2 || !strings.Contains(log, "firewall reload") {
+		if strings.Count(log, "globalnet cleanup") != 2 || !strings.Contains(log, "rpcd reload\n") || !strings.Contains(log, "firewall reload") {
 			t.Errorf("removal did:\n%s", log)
 		}
 		if r.read("etc/globalnet/identity.key") != "the key" || !strings.Contains(out, "key stays") {
@@ -373,9 +387,16 @@ func TestService(t *testing.T) {
 	}
 	r.log()
 	r.mustRun("/etc/init.d/globalnet reload")
+	r.settled("globalnet setup")
 	if log := r.log(); !strings.Contains(log, "signal globalnet * HUP") {
 		t.Errorf("reload of a running agent: %s", log)
 	}
+	r.write("etc/globalnet/trial.json", "{}", 0o600)
+	r.mustRun("/etc/init.d/globalnet reload")
+	if log := r.log(); strings.Contains(log, "globalnet setup") {
+		t.Errorf("setup while a change is on trial: %s", log)
+	}
+	os.Remove(filepath.Join(r.root, "etc/globalnet/trial.json"))
 	for option, want := range map[string]string{
 		"service.memlimit=40": "GOMEMLIMIT=40MiB\n", "service.gc=30": "GOGC=30\n", "service.maxprocs=1": "GOMAXPROCS=1\n",
 		"main.listen_port=7": "dest_port=7\n", "main.port_range=9-99": "dest_port=7 9-99\n", "service.gc=lots": "env GOTRACEBACK=single\n",
@@ -388,7 +409,21 @@ func TestService(t *testing.T) {
 			t.Errorf("%s: no %q in\n%s", option, want, definition())
 		}
 	}
-	r.mustRun("uci set globalnet.service.manage_firewall=0 && /etc/init.d/globalnet start")
+	r.mustRun("uci set globalnet.service.jail=1 && /etc/init.d/globalnet start")
+	if strings.Contains(definition(), "jail") {
+		t.Errorf("a jail without ujail:\n%s", definition())
+	}
+	r.write("sbin/ujail", "", 0o755)
+	r.mustRun("/etc/init.d/globalnet start")
+	for _, want := range []string{
+		"jail globalnet log procfs sysfs\n", "jail-mount-rw /dev/net/tun /etc/config /etc/globalnet /var/run/globalnet\n",
+		"capabilities /etc/capabilities/globalnet.json\n", "no_new_privs 1\n",
+	} {
+		if !strings.Contains(definition(), want) {
+			t.Errorf("no %q in\n%s", want, definition())
+		}
+	}
+	r.mustRun("uci set globalnet.service.jail=0 && uci set globalnet.service.manage_firewall=0 && /etc/init.d/globalnet start")
 	if strings.Contains(definition(), "dest_port") {
 		t.Errorf("rules of a firewall that is not ours:\n%s", definition())
 	}
@@ -417,7 +452,8 @@ func TestImage(t *testing.T) {
 func TestShellcheck(t *testing.T) {
 	shellcheck := tool(t, "SHELLCHECK", "shellcheck")
 	for file, without := range map[string]string{
-		feed + "/files/etc/init.d/globalnet": "SC2034,SC2174", feed + "/files/etc/init.d/globalnet-lan": "SC2034,SC3043", feed + "/files/etc/uci-defaults/90-globalnet": "SC3043",
+		feed + "/files/etc/init.d/globalnet": "SC2034,SC2174,SC3023", feed + "/files/etc/init.d/globalnet-lan": "SC2034,SC3043", feed + "/files/etc/uci-defaults/90-globalnet": "SC3043",
+		feed + "/files/usr/libexec/rpcd/globalnet": "SC2034", luciFolder + "/scripts/after-install.sh": "SC2148", luciFolder + "/scripts/before-remove.sh": "SC2148",
 		feed + "/scripts/after-install.sh": "SC2148", feed + "/scripts/before-remove.sh": "SC2148,SC2034", "../../internal/repro.sh": "SC3040",
 	} {
 		if out, err := exec.Command(shellcheck, "--shell=dash", "--exclude="+without, file).CombinedOutput(); err != nil {

@@ -4,4 +4,8 @@ if [ -z "$IPKG_INSTROOT" ] && [ "$PKG_UPGRADE" = 1 ] && /etc/init.d/globalnet ru
 	# procd compares definitions, not programs: without this the old one runs on.
 	/etc/init.d/globalnet restart
 fi
+if [ -z "$IPKG_INSTROOT" ] && [ -x /etc/init.d/rpcd ]; then
+	# It looks for plugins when it starts, which a reload is; sessions stay.
+	/etc/init.d/rpcd reload
+fi
 true

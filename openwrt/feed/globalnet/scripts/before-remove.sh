@@ -31,6 +31,11 @@ if [ -z "$IPKG_INSTROOT" ] && [ "$PKG_UPGRADE" != 1 ]; then
 		/etc/init.d/dnsmasq reload
 	fi
 	rm -rf /var/run/globalnet
+	if [ -x /etc/init.d/rpcd ]; then
+		# The plugin goes now, so that rpcd does not find it again.
+		rm -f /usr/libexec/rpcd/globalnet
+		/etc/init.d/rpcd reload
+	fi
 	if [ -e /etc/globalnet/identity.key ]; then
 		echo "The node's key stays in /etc/globalnet for a later installation; remove the folder to forget it."
 	fi

@@ -46,7 +46,7 @@ exit: { help: "What circuits that end here may reach.", options: {
 	inside: { help: "Connections to other nodes of the mesh.", usual: "1", live: true },
 	serve_port: { help: "Ports of this node itself.", example: ["22"], list: true, live: true },
 	secret: { help: "Only clients that know this secret, 16 to 256 bytes, may leave here.", example: "only for friends of ours", live: true },
-	connections: { help: "Connections at a time, 1 to 65536.", usual: "1024", live: true },
+	connections: { help: "Connections at a time, 1 to 65536. A router of little memory opens no more than 512 unless this is another number.", usual: "2048", live: true },
 	rate: { help: "Traffic with the internet, 0 is without limit: Mbit/s in the long run, MB at once, GB a month.", usual: "0", live: true },
 	burst: { help: "Traffic with the internet, 0 is without limit: Mbit/s in the long run, MB at once, GB a month.", usual: "0", live: true },
 	quota: { help: "Traffic with the internet, 0 is without limit: Mbit/s in the long run, MB at once, GB a month.", usual: "0", live: true }
@@ -107,6 +107,7 @@ service: { help: "How the router runs the agent; the init script reads it. A cha
 	memlimit: { help: "Limit of the Go heap in MiB, and percentage of growth at which it is collected (GOMEMLIMIT, GOGC); 0 goes by the board: `globalnet board`.", usual: "0" },
 	gc: { help: "Limit of the Go heap in MiB, and percentage of growth at which it is collected (GOMEMLIMIT, GOGC); 0 goes by the board: `globalnet board`.", usual: "0" },
 	maxprocs: { help: "Most processors to use; 0 for all.", usual: "0" },
+	jail: { help: "1 puts the agent into OpenWrt's jail, if that is installed (procd-ujail): it keeps three capabilities of root's, and sees its own files only, so that it cannot offer folders. Not yet run on routers.", usual: "0" },
 	manage_firewall: { help: "0 leaves the firewall to its owner: no rules, no zone.", usual: "1" },
 	manage_dns: { help: "0 leaves dnsmasq to its owner. Otherwise `globalnet setup` has it send gnet.alt to the agent while a lan section is there.", usual: "1" },
 	manage_wireless: { help: "1 lets `globalnet setup` act on the radio sections below; 0 leaves the radios alone. `globalnet radio setup` sets it.", usual: "0" },
