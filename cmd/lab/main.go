@@ -13,10 +13,12 @@ import (
 	"strings"
 
 	"globalnet/lab/netns"
+	"globalnet/lab/router"
 )
 
 func main() {
 	netns.Hook()
+	router.Hook()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
