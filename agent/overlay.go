@@ -52,6 +52,7 @@ const (
 	saveAnyway    = 24 * time.Hour // how old the state on disk may get while the agent runs
 	smallMemory   = 4 << 20        // bytes that may wait in queues, where memory is small
 	smallCircuits = 128
+	smallExit     = 512              // connections
 	portRetry     = 10 * time.Second // until a port of ours that was taken is tried again
 )
 
@@ -125,6 +126,9 @@ func (o *overlay) settings(c config.Config) onion.Settings {
 	}
 	if o.small {
 		s.Client.Most = smallCircuits
+		if c.Exit.Connections == config.ExitConnections { // nobody chose it
+			s.ExitLimits.Connections = smallExit
+		}
 	}
 	return s
 }
