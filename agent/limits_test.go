@@ -15,7 +15,7 @@ func TestExitConnections(t *testing.T) {
 	}{{false, config.ExitConnections, 2048}, {true, config.ExitConnections, smallExit}, {true, 4000, 4000}, {false, 10, 10}} {
 		c := config.Default()
 		c.Exit.Connections = tt.set
-		o := &overlay{small: tt.small, log: slog.New(slog.DiscardHandler)}
+		o := &overlay{overlayOptions: overlayOptions{small: tt.small, log: slog.New(slog.DiscardHandler)}}
 		if got := o.settings(c).ExitLimits.Connections; got != tt.want {
 			t.Errorf("small %v, %d: %d, want %d", tt.small, tt.set, got, tt.want)
 		}
