@@ -28,18 +28,17 @@ function current() {
 }
 
 function drawFrame() {
-  if (nav) nav.remove();
+  nav?.remove();
   const open = h('button', { type: 'button', class: 'quiet menu', 'aria-expanded': 'false', 'aria-controls': 'nav', 'aria-label': t('Menu'), onclick: toggle }, icon('menu'));
-  nav = !session.wizard && h('nav', { id: 'nav', 'aria-label': t('Views') }, h('ul', null, views.filter((v) => session.login || !v.owner).map((v) =>
+  nav = h('nav', { id: 'nav', 'aria-label': t('Views') }, h('ul', null, views.filter((v) => session.login || !v.owner).map((v) =>
     h('li', null, h('a', { href: '#/' + v.name, onclick: () => toggle(false) }, icon(v.icon), t(v.title))))), languageMenu());
   const tools = h('div', { class: 'tools' },
     session.name && h('span', { class: 'router', title: session.node }, session.name),
     session.login && button(t('Log out'), () => logout().catch((e) => say(e.message, true)), { class: 'quiet' }),
-    session.wizard && languageMenu(),
-    !session.login && !session.wizard && button(t('Log in'), showLogin, { class: 'main', id: 'login' }), nav && open);
+    !session.login && !session.wizard && button(t('Log in'), showLogin, { class: 'main', id: 'login' }), open);
   bar.querySelector('.tools')?.remove();
   bar.append(tools);
-  if (nav) bar.after(nav);
+  bar.after(nav);
   mark();
 }
 
@@ -51,7 +50,7 @@ function toggle(to) {
 
 function mark() {
   const view = current();
-  for (const a of nav ? nav.querySelectorAll('a') : []) {
+  for (const a of nav.querySelectorAll('a')) {
     if (a.getAttribute('href') === '#/' + view.name) a.setAttribute('aria-current', 'page');
     else a.removeAttribute('aria-current');
   }
@@ -90,7 +89,7 @@ function route(moved) {
   if (!location.hash.startsWith('#/') && location.hash !== '') return; // the skip link
   mark();
   const view = current();
-  if (session.wizard) return show({ title: 'Welcome', load: () => import('./wizard.js') }, moved);
+  if (session.wizard && view.name === '') return show({ title: 'Welcome', load: () => import('./wizard.js') }, moved);
   if (!session.login && (!session.readonly || view.owner)) return showLogin();
   return show(view, moved);
 }
