@@ -1,10 +1,13 @@
 package control
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -178,5 +181,57 @@ func BenchmarkMetrics(b *testing.B) {
 	h := Handler(whole(25))
 	for b.Loop() {
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/metrics", nil))
+	}
+}
+
+// TestDashboardAndAlerts: what they ask for is there.
+func TestDashboardAndAlerts(t *testing.T) {
+	families := map[string]bool{"up": true}
+	for line := range strings.Lines(page(t, whole(2))) {
+		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			families[strings.Fields(rest)[0]] = true
+		}
+	}
+	for _, name := range []string{"grafana.json", "alerts.yml"} {
+		text, err := os.ReadFile("../../docs/monitoring/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := regexp.MustCompile(`\b(globalnet|process|go)_[a-z_]+`).FindAllString(string(text), -1)
+		if len(asked) < 8 {
+			t.Errorf("%s asks for %v", name, asked)
+		}
+		for _, family := range asked {
+			if !families[family] {
+				t.Errorf("%s asks for %s, which is not served", name, family)
+			}
+		}
+	}
+	var dashboard struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
+	text, _ := os.ReadFile("../../docs/monitoring/grafana.json")
+	if err := json.Unmarshal(text, &dashboard); err != nil || len(dashboard.Panels) < 10 {
+		t.Errorf("%v, %d panels", err, len(dashboard.Panels))
+	}
+	tool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is not installed (Debian package prometheus)")
+	}
+	if out, err := exec.Command(tool, "check", "rules", "../../docs/monitoring/alerts.yml").CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+	rules := "groups:\n  - name: dashboard\n    rules:\n" // the panels' questions, in a form that is checked
+	for i, p := range dashboard.Panels {
+		for _, target := range p.Targets {
+			rules += fmt.Sprintf("      - record: panel_%d\n        expr: '%s'\n", i, strings.ReplaceAll(target.Expr, "$router", ".*"))
+		}
+	}
+	file := filepath.Join(t.TempDir(), "rules.yml")
+	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(tool, "check", "rules", file).CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s%s", err, out, rules)
 	}
 }

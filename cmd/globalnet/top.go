@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os/signal"
 	"slices"
+	"sort"
 	"strings"
+	"syscall"
 	"time"
 
 	"globalnet/agent/control"
@@ -57,14 +60,12 @@ func round(before *mesh.Status, now mesh.Status, passed time.Duration) topRound 
 		}
 		r.Links = append(r.Links, row)
 	}
-	slices.SortStableFunc(r.Links, func(a, b topRow) int {
-		switch x, y := a.Rx+a.Tx, b.Rx+b.Tx; {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
+	sort.SliceStable(r.Links, func(i, j int) bool { // the busiest first
+		a, b := r.Links[i], r.Links[j]
+		if x, y := a.Rx+a.Tx, b.Rx+b.Tx; x != y {
+			return x > y
 		}
-		return strings.Compare(a.Node.String(), b.Node.String())
+		return a.Node.String() < b.Node.String()
 	})
 	return r
 }
@@ -97,6 +98,8 @@ func top(ctx context.Context, in *invocation) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	live := isTerminal(in.stdout) && !in.json
 	var before *mesh.Status
 	var at time.Time
