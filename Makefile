@@ -20,7 +20,7 @@ TARGETS  ?= mips mipsle arm5 arm6 arm7 arm64 amd64 386
 export GOFLAGS ?= -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz lab interop cover bench compare mips-count build-all sizes packages repro vm-test vm-test-short vm-test-all vm-power mips-test check clean \
+.PHONY: help build run test race lint fuzz lab interop cover bench compare service-load mips-count build-all sizes packages repro vm-test vm-test-short vm-test-all vm-power mips-test check clean \
 	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
 
 help: ## list the targets
@@ -73,6 +73,9 @@ compare: build ## measure beside babeld and yggdrasil, the hash table beside ana
 	bin/lab bench compare-dht
 	bin/lab bench compare-onion
 	bin/lab bench compare-service
+
+service-load: ## download 1 GB from a hidden service while relays are killed one after another (SERVICE_BYTES: how much)
+	SERVICE_BYTES=$(or $(SERVICE_BYTES),1000000000) LAB=required $(GO) test -tags $(TAGS) -count 1 -timeout 30m -v -run TestServiceDownload ./lab/scenario
 
 mips-count: ## count the instructions of a cell's layer on mips (needs qemu-mips-static)
 	$(GO) run ./lab/mipscount
