@@ -349,7 +349,8 @@ func TestEffortRisesAndFalls(t *testing.T) {
 		if p := x.shelf.take(); p[0].d.Work.Effort != 0 {
 			t.Errorf("effort %d before anything comes", p[0].d.Work.Effort)
 		}
-		p := x.offer.points[0]
+		var p *point
+		x.do(func(o *offer) { p = o.points[0] })
 		described := p.keys.Describe(p.relay.Node, p.relay.OnionKey, p.relay.Suites)
 		body := func() []byte {
 			i, err := intro.NewClient(intro.Request{Service: x.id, Period: key.PeriodAt(x.id, x.now()), Point: described, Suite: layer.ChaCha,
@@ -360,8 +361,8 @@ func TestEffortRisesAndFalls(t *testing.T) {
 			return i.Body(pow.Solution{})
 		}
 		asked := uint32(0)
-		for second := range 100 {
-			for range 20 {
+		for second := range 60 {
+			for range 10 {
 				x.offer.arrived <- arrival{p, body()}
 			}
 			time.Sleep(time.Second)

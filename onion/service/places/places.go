@@ -14,6 +14,7 @@ import (
 
 	"globalnet/internal/identity"
 	"globalnet/onion/cell"
+	"globalnet/onion/circuit"
 	"globalnet/onion/client"
 	"globalnet/onion/service"
 	"globalnet/onion/service/desc"
@@ -30,7 +31,47 @@ const (
 type Places struct {
 	Client *client.Client
 	Table  service.Table // nil: there is none
+
+	via circuits // nil: Client
 }
+
+// circuits are what Places need of a client.
+type circuits interface {
+	hold(ctx context.Context, want client.Want) (way, error)
+	draw(avoid ...identity.NodeID) (circuit.Hop, error)
+}
+
+// way is a circuit to a relay that can be asked.
+type way interface {
+	open() (net.Conn, error)
+	last() identity.NodeID
+	close()
+}
+
+// clients are the circuits of a client.
+type clients struct{ *client.Client }
+
+func (c clients) hold(ctx context.Context, want client.Want) (way, error) {
+	held, err := c.Hold(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	return ways{held}, nil
+}
+
+func (c clients) draw(avoid ...identity.NodeID) (circuit.Hop, error) {
+	r, err := c.Draw(avoid...)
+	if err != nil {
+		return circuit.Hop{}, err
+	}
+	return c.Hop(r), nil
+}
+
+type ways struct{ *client.Held }
+
+func (w ways) open() (net.Conn, error) { return w.Open(cell.Target{Network: cell.Table}, nil) }
+func (w ways) last() identity.NodeID   { return w.Last().Node }
+func (w ways) close()                  { w.Close() }
 
 var errNone = errors.New("this node has no way into the hash table")
 
@@ -104,27 +145,30 @@ func (p *Places) Ask(ctx context.Context, want client.Want, f func(context.Conte
 func (p *Places) askOne(ctx context.Context, want client.Want, asked []identity.NodeID, f func(context.Context, net.Conn) (bool, error)) (identity.NodeID, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
+	via := p.via
+	if via == nil {
+		via = clients{p.Client}
+	}
 	if len(asked) > 0 {
-		r, err := p.Client.Draw(asked...)
+		hop, err := via.draw(asked...)
 		if err != nil {
 			return identity.NodeID{}, false, err
 		}
-		hop := p.Client.Hop(r)
 		want.Last = &hop
 	}
-	held, err := p.Client.Hold(ctx, want)
+	held, err := via.hold(ctx, want)
 	if err != nil {
 		if want.Last != nil {
 			return want.Last.Node, false, err
 		}
 		return identity.NodeID{}, false, fmt.Errorf("reaching the hash table: %w", err)
 	}
-	defer held.Close()
-	s, err := held.Open(cell.Target{Network: cell.Table}, nil)
+	defer held.close()
+	s, err := held.open()
 	if err != nil {
-		return held.Last().Node, false, err
+		return held.last(), false, err
 	}
 	defer s.Close()
 	done, err := f(ctx, s)
-	return held.Last().Node, done, err
+	return held.last(), done, err
 }
