@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -20,11 +21,12 @@ import (
 )
 
 // serveInside is the lab itself, in its sandbox. `lab run` and `lab up` start it
-// with the lock as descriptor 3 and, for up, a pipe as descriptor 4.
+// with the lock as descriptor 3 and, as descriptor 4, for up a pipe, for run a listener.
 var serveInside = &command{name: "serve-inside", hidden: true, run: func(c *call) error {
 	var (
 		dir, agent, title  string
 		watch, once, ready bool
+		page               bool
 		timeout            time.Duration
 	)
 	err := c.parse(func(f *flag.FlagSet) {
@@ -34,6 +36,7 @@ var serveInside = &command{name: "serve-inside", hidden: true, run: func(c *call
 		f.BoolVar(&watch, "watch", false, "")
 		f.BoolVar(&once, "once", false, "")
 		f.BoolVar(&ready, "ready", false, "")
+		f.BoolVar(&page, "page", false, "")
 		f.DurationVar(&timeout, "timeout", time.Minute, "")
 	})
 	if err != nil {
@@ -45,6 +48,15 @@ var serveInside = &command{name: "serve-inside", hidden: true, run: func(c *call
 		unix.CloseOnExec(4)
 		pipe := os.NewFile(4, "ready")
 		say = func(s string) { pipe.WriteString(s); pipe.Close() }
+	}
+	var listener net.Listener
+	if page {
+		file := os.NewFile(4, "page")
+		if listener, err = net.FileListener(file); err != nil {
+			return fmt.Errorf("listener of the page: %w", err)
+		}
+		file.Close()
+		defer listener.Close()
 	}
 	ctx, cancel := signal.NotifyContext(c, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer cancel()
@@ -71,13 +83,19 @@ var serveInside = &command{name: "serve-inside", hidden: true, run: func(c *call
 		defer cancel()
 		return server.Run(serve)
 	})
+	where := ""
+	if page {
+		router := l.Routers()[0]
+		where = fmt.Sprintf("page of %s: http://%s/#/map", router.Name, listener.Addr())
+		all.Go(func() error { return servePage(serve, listener, router) })
+	}
 	say("ready")
 	var result error
 	switch {
 	case once:
-		result = waitOnce(ctx, l, timeout, c)
+		result = waitOnce(ctx, l, timeout, where, c)
 	case watch:
-		watchLab(ctx, l, title, c.stdout)
+		watchLab(ctx, l, title, where, c.stdout)
 	default:
 		<-ctx.Done()
 	}
@@ -110,12 +128,15 @@ func makeLab(dir control.Dir, agent string, c *call) (*lab.Lab, error) {
 func agentCommand(path string) []string { return []string{path, "run", "--config", "{config}"} }
 
 // waitOnce waits until all routers reach each other, and says what is wrong if they do not.
-func waitOnce(ctx context.Context, l *lab.Lab, timeout time.Duration, c *call) error {
+func waitOnce(ctx context.Context, l *lab.Lab, timeout time.Duration, page string, c *call) error {
 	began := time.Now()
 	n := len(l.Routers())
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	fmt.Fprintf(c.stdout, "%d routers started; waiting until each reaches every other.\n", n)
+	if page != "" {
+		fmt.Fprintf(c.stdout, "Meanwhile, the web %s\n", page)
+	}
 	err := l.WaitAllPairs(ctx)
 	if err == nil {
 		fmt.Fprintf(c.stdout, "Every router reaches every other: %d pings answered, %.1f s after the start.\n",

@@ -26,6 +26,7 @@ type settings struct {
 	once    bool
 	keep    bool
 	timeout time.Duration
+	page    string // of run: where this machine gets the page of the first router
 }
 
 func (s *settings) define(f *flag.FlagSet) {
@@ -41,7 +42,9 @@ var runCommand = &command{
 	name: "run", args: "[FILE]", summary: "start a lab and show it live until Ctrl-C",
 	help: `FILE is a topology (docs/lab.md) or the name of an example; without it, five
 routers on radios. With --once the lab ends with status 0 as soon as every
-router has an answer to a ping from every other.
+router has an answer to a ping from every other. The web page of the first router
+is at http://127.0.0.1:8080/ on this machine; what is printed says where, if that
+port is taken.
 
   lab run
   lab run --once
@@ -53,6 +56,7 @@ router has an answer to a ping from every other.
 			s.define(f)
 			f.BoolVar(&s.once, "once", false, "end as soon as all routers reach each other")
 			f.DurationVar(&s.timeout, "timeout", time.Minute, "with --once: how `long` to wait")
+			f.StringVar(&s.page, "page", defaultPage, "`address` on this machine of the first router's web page, or the next free port; none: no page")
 			f.BoolVar(&s.keep, "keep", false, "keep logs and configurations afterwards")
 		})
 		if err != nil {
@@ -114,6 +118,18 @@ func (c *call) start(s settings, background bool) error {
 		return err
 	}
 	defer lock.Close()
+	var page *os.File
+	if s.page != "" && s.page != "none" && agent != "none" {
+		listener, at, err := listenPage(s.page)
+		if err != nil {
+			dir.Release()
+			return err
+		}
+		defer listener.Close()
+		if with, ok := withPage(text, at); ok {
+			text, page = with, listener
+		}
+	}
 	if err := os.WriteFile(dir.Topology(), []byte(text), 0o600); err != nil {
 		dir.Release()
 		return fmt.Errorf("keeping the topology: %w", err)
@@ -129,6 +145,10 @@ func (c *call) start(s settings, background bool) error {
 	}
 	box.Stdin, box.Stdout, box.Stderr, box.Files = os.Stdin, os.Stdout, os.Stderr, []*os.File{lock}
 	box.Args = append(box.Args, "--watch", "--timeout", s.timeout.String())
+	if page != nil {
+		box.Files = append(box.Files, page)
+		box.Args = append(box.Args, "--page")
+	}
 	if s.once {
 		box.Args = append(box.Args, "--once")
 	}

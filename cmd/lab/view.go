@@ -14,6 +14,7 @@ import (
 // view is one picture of a lab.
 type view struct {
 	title string
+	page  string // where the web page is; empty: nowhere
 	time  time.Duration
 	rows  []row
 	pairs int           // that answered the last ping
@@ -85,8 +86,11 @@ const clearLine = "\x1b[K\r\n"
 func (v *view) draw(width, height int) string {
 	lines := []string{
 		fmt.Sprintf("GlobalNet lab %q: %d routers, up %s.   Ctrl-C ends it.", v.title, len(v.rows), v.time.Truncate(time.Second)),
-		"",
 	}
+	if v.page != "" {
+		lines = append(lines, "Open in a browser the "+v.page)
+	}
+	lines = append(lines, "")
 	table := [][]string{{"router", "neighbours: link, cost, rtt", "routes", "reaches", "farthest: metric, ping"}}
 	room := max(height-len(lines)-len(v.hints())-3, 3)
 	for i, r := range v.rows {

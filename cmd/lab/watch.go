@@ -16,13 +16,17 @@ import (
 
 // watchLab shows a lab until ctx ends: on a terminal a table drawn anew each
 // second, elsewhere a line whenever something changed.
-func watchLab(ctx context.Context, l *lab.Lab, title string, w io.Writer) {
+func watchLab(ctx context.Context, l *lab.Lab, title, page string, w io.Writer) {
 	o := newObserver(l, title)
+	o.page = page
 	defer o.close()
 	file, _ := w.(*os.File)
 	terminal := file != nil && term.IsTerminal(int(file.Fd()))
 	if !terminal {
 		fmt.Fprintf(w, "Lab %q: %d routers. SIGINT or SIGTERM ends it.\n", title, len(o.routers))
+		if page != "" {
+			fmt.Fprintf(w, "The web %s\n", page)
+		}
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -52,6 +56,7 @@ func watchLab(ctx context.Context, l *lab.Lab, title string, w io.Writer) {
 type observer struct {
 	lab     *lab.Lab
 	title   string
+	page    string // where the web page is; empty: nowhere
 	began   time.Time
 	routers []*lab.Node
 	names   map[string]string // NodeID text to name
@@ -113,7 +118,7 @@ func (o *observer) look(ctx context.Context) view {
 	all.Wait()
 	o.next += pingsEach
 
-	v := view{title: o.title, time: time.Since(o.began), rows: rows}
+	v := view{title: o.title, page: o.page, time: time.Since(o.began), rows: rows}
 	for i := range rows {
 		for j := range rows {
 			if rtt, ok := o.rtts[lab.Pair{From: rows[i].name, To: rows[j].name}]; ok {
