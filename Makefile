@@ -20,7 +20,7 @@ TARGETS  ?= mips mipsle arm5 arm6 arm7 arm64 amd64 386
 export GOFLAGS ?= -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz lab interop cover bench compare service-load mips-count build-all sizes packages repro vm-test vm-test-short vm-test-all vm-power mips-test check clean \
+.PHONY: help build run test race lint fuzz lab interop cover bench compare service-load mips-count build-all sizes packages imagebuilder repro vm-test vm-test-short vm-test-all vm-power mips-test check clean \
 	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
 
 help: ## list the targets
@@ -40,9 +40,11 @@ test: ## run the tests (LAB=required: fail where a privilege is missing)
 race: ## run the tests with the race detector (needs a C compiler for the detector)
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(PKG)
 
-lint: ## gofmt, vet, staticcheck
+lint: ## gofmt, vet, staticcheck; flash builds for Windows and macOS
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	$(GO) vet -tags $(TAGS) $(PKG)
+	GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./cmd/flash
+	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/flash
 	$(GO) tool staticcheck -tags $(TAGS) $(PKG)
 
 fuzz: ## run every fuzzer for FUZZTIME (1m)
@@ -107,6 +109,9 @@ sizes: ## print the size of each router binary against its budget (after build-a
 
 packages: build-all ## build .ipk and .apk for all architectures (APK_SIGN_KEY, USIGN_KEY: files to sign with)
 	$(GO) run ./cmd/packages -o dist/packages -binaries dist $(if $(ARCH),-arch $(ARCH)) $(if $(RELEASE),-version $(RELEASE))
+
+imagebuilder: ## build an image with the agent inside, by the ImageBuilder in DIR for PROFILE (MORE=packages OPTIONS="-mesh-radio auto")
+	$(GO) run ./openwrt/imagebuilder -dir "$(DIR)" -profile "$(PROFILE)" $(if $(MORE),-more "$(MORE)") $(OPTIONS)
 
 repro: ## build packages of this commit twice, in different folders and caches, and compare (ARCH=..., TARGETS=...)
 	internal/repro.sh "$(ARCH)" "$(TARGETS)"

@@ -64,6 +64,8 @@ var layers = map[string][]string{
 	"lab/router":        {"openwrt/..."},
 	"lab/bench":         {"lab/...", "agent/...", "mesh/...", "openwrt/...", "internal/..."},
 	"lab/onionlab":      {"lab/netns", "agent/servicetable", "mesh/dht", "onion/...", "internal/identity"},
+
+	"openwrt/imagebuilder": {"board", "openwrt/..."},
 }
 
 // forbidden must not be linked into the router binary; docs/decisions tells why.

@@ -40,7 +40,7 @@ var openSSH = sync.OnceValues(func() (string, error) {
 	if out, err := key.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("making a host key: %w\n%s", err, out)
 	}
-	config := "HostKey /etc/ssh/key\nListenAddress 127.0.0.1\nPidFile none\nUsePAM no\nPermitRootLogin yes\nStrictModes no\nPermitEmptyPasswords yes\nUseDNS no\n"
+	config := "HostKey /etc/ssh/key\nPidFile none\nUsePAM no\nPermitRootLogin yes\nStrictModes no\nPermitEmptyPasswords yes\nUseDNS no\n"
 	return dir, os.WriteFile(filepath.Join(dir, "etc/ssh/sshd_config"), []byte(config), 0o644)
 })
 

@@ -90,7 +90,7 @@ func powerOn(root string) error {
 	if err != nil {
 		return err
 	}
-	return syscall.Exec("/bin/sh", []string{"sh", "/sbin/init"}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "PORT=" + os.Getenv("PORT")})
+	return syscall.Exec("/bin/sh", []string{"sh", "/sbin/init"}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LISTEN=" + os.Getenv("LISTEN")})
 }
 
 func need(t Test, err error) {
@@ -113,7 +113,7 @@ type Router struct {
 	Wire       *Wire
 	Packages   string // folder of what Offer makes
 
-	port string
+	address string
 }
 
 // New starts a router. It ends with the test.
@@ -159,13 +159,11 @@ func New(t Test, m Model) *Router {
 		os.Remove(filepath.Join(r.Root, "bin", name))
 		os.Remove(filepath.Join(r.Root, "usr/bin", name))
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, r.port, _ = net.SplitHostPort(l.Addr().String())
-	l.Close()
-	r.Wire = newWire(t, "127.0.0.1:"+r.port)
+	// An address of its own: while a router is off, nobody else takes its port.
+	var own [3]byte
+	rand.Read(own[:])
+	r.address = fmt.Sprintf("127.%d.%d.%d:2222", own[0], own[1], own[2]|1)
+	r.Wire = newWire(t, r.address)
 	r.On()
 	t.Cleanup(r.Off)
 	return r
@@ -212,7 +210,7 @@ func (r *Router) Temp(name string) string {
 func (r *Router) On() {
 	r.t.Helper()
 	r.Power = exec.Command("/proc/self/exe")
-	r.Power.Env = append(os.Environ(), inner+"="+r.Root, "PORT="+r.port, "DISK="+r.Disk)
+	r.Power.Env = append(os.Environ(), inner+"="+r.Root, "LISTEN="+r.address, "DISK="+r.Disk)
 	var said bytes.Buffer
 	r.Power.Stderr = &said
 	r.Power.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
@@ -221,7 +219,7 @@ func (r *Router) On() {
 		return
 	}
 	for range 300 {
-		if c, err := net.DialTimeout("tcp", "127.0.0.1:"+r.port, time.Second); err == nil {
+		if c, err := net.DialTimeout("tcp", r.address, time.Second); err == nil {
 			c.Close()
 			return
 		}

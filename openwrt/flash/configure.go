@@ -88,6 +88,9 @@ func (o *Options) validate() error {
 	if o.LAN != "" && !slices.Contains([]string{"names", "all", "off"}, o.LAN) {
 		return fmt.Errorf("--lan %q: names, all or off", o.LAN)
 	}
+	if o.MeshRadio != "" && !sectionFormat.MatchString(o.MeshRadio) {
+		return fmt.Errorf("--mesh-radio %q: auto, or a name such as radio0", o.MeshRadio)
+	}
 	if o.Channel < 0 || o.Channel > 233 {
 		return fmt.Errorf("--channel %d", o.Channel)
 	}

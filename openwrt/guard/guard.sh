@@ -10,6 +10,7 @@ SERVICE=/etc/init.d/globalnet
 PROGRAM=/usr/sbin/globalnet
 STAGE=/tmp/globalnet-flash
 CONFIRMED=/tmp/globalnet-flash.confirmed # by whom, for one who lost the answer
+CLAIM=/tmp/globalnet-flash.deciding
 CONFIGS="network wireless firewall dhcp system"
 
 say() {
@@ -61,7 +62,7 @@ disarm() {
 	rm -f "$D/armed"
 	sync
 	rm -f "$HOOK"
-	rm -rf "$D" "$STAGE"
+	rm -rf "$D" "$STAGE" "$CLAIM"
 }
 
 # detach COMMAND…: survives the connection.
@@ -86,7 +87,7 @@ arm() {
 		say "another flash is under way on this router"
 		return 1
 	fi
-	rm -rf "$D"
+	rm -rf "$D" "$CLAIM"
 	mkdir -p /etc/rc.d
 	# The hook comes first, so that a power cut leaves nothing behind.
 	mkdir -m 0700 "$D" && mkdir "$D/old" && : >"$D/had" && : >"$D/new" && : >"$D/dirs" &&
@@ -201,14 +202,15 @@ end() {
 	grep -q "mode '*all" "$D/old/etc/config/globalnet" 2>/dev/null || ! [ -x "$PROGRAM" ] || bounded 10 "$PROGRAM" lan off
 }
 
-# claim makes this process the one that decides. Who was killed meanwhile does not.
+# claim makes this process the one that decides. It is in memory, where there is room,
+# and who was killed meanwhile decides nothing.
 claim() {
 	local holder
-	if ! mkdir "$D/restoring" 2>/dev/null; then
-		holder=$(cat "$D/restoring/by" 2>/dev/null)
-		[ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null || return 1
+	if ! mkdir "$CLAIM" 2>/dev/null; then
+		holder=$(cat "$CLAIM/by" 2>/dev/null)
+		[ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null && rm -rf "$CLAIM" && mkdir "$CLAIM" || return 1
 	fi
-	echo $$ >"$D/restoring/by" && [ "$(cat "$D/restoring/by")" = $$ ]
+	echo $$ >"$CLAIM/by"
 }
 
 restore() {
@@ -255,7 +257,7 @@ boot() {
 # apply makes the network follow the configuration; the connection may not survive it.
 apply() {
 	local what
-	[ -e "$D/restoring" ] && return
+	[ -e "$CLAIM" ] && return
 	what=$(changed)
 	if command -v fw4 >/dev/null && ! bounded 30 fw4 check; then
 		echo "the firewall refuses its configuration: fw4 check" >"$D/applied.tmp"

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // ErrChanged means that somebody else wrote the file since it was opened.
@@ -86,7 +85,7 @@ func ReplaceFile(path string, text []byte, mode fs.FileMode) error {
 		return err
 	}
 	defer os.Remove(f.Name())
-	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) // what is not locked is a leftover
+	mark(f)
 	_, err = f.Write(text)
 	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 	if err != nil {

@@ -14,7 +14,8 @@ case "$1 $2" in
 	for radio in radio0 radio1; do
 		name=$(uci -q get wireless.globalnet_$radio.ifname) && mesh="${mesh:+$mesh,}{\"name\":\"$name\",\"up\":true}"
 	done
-	age=$(($(date +%s) - $(date -r "$running" +%s)))
+	age=$(($(date +%s) - $(date -r "$running" +%s) - 1)) # of whole seconds: never too much
+	[ "$age" -ge 0 ] || age=0
 	printf '{"node":"%s","network":"%s","uptime_ns":%s000000000,"interfaces":[%s],"neighbours":[]}\n' \
 		"$(cat "$key")" "$(uci -q get globalnet.main.network)" "$age" "$mesh"
 	;;
