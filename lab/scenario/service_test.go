@@ -199,10 +199,18 @@ func serviceRestricted(t *testing.T, l *lab.Lab) {
 	owner(t, l, "e", "service", "client", "add", "club", member.Client)
 	reachable(t, l, "e", "club")
 	sees(t, l, "a", address, "club")
+	told := func(what, want string) { // by the HTTP door of b
+		t.Helper()
+		if out, err := curl(t, l, "b", "-x", "http://"+socksPort.String(), "http://"+address); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %q, %v", what, out, err)
+		}
+	}
+	told("without a key", "this node has no key for it")
 	if out, err := visit(t, l, "b", address); err == nil {
 		t.Errorf("without a key: %q", out)
 	}
 	must(t, json.Unmarshal([]byte(owner(t, l, "b", "service", "client", "new", "theirs", address, "--json")), &stranger))
+	told("with a key that is not taken", "does not take this node's key")
 	if out, err := visit(t, l, "b", address); err == nil {
 		t.Errorf("with a key that is not taken: %q", out)
 	}
