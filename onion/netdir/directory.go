@@ -27,7 +27,7 @@ const (
 	defaultMax = 2000
 	maxPinned  = 64
 
-	updateBurst = 8 // new descriptors of one node at once, then
+	updateBurst = 32 // new descriptors of one node at once: restarts, neighbours that come and go; then
 	updateRate  = 1.0 / 60
 
 	measureStale = time.Second // how old what Relays says of measurements may be

@@ -3,9 +3,11 @@ package netdir
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
+	"globalnet/internal/clock"
 	"globalnet/internal/identity"
 )
 
@@ -49,17 +51,18 @@ func FuzzMessages(f *testing.F) {
 	f.Add(byte(kindDescriptor), append(make([]byte, 4), raw...))
 	f.Add(byte(kindGone), make([]byte, 32))
 	f.Add(byte(kindVouch), make([]byte, 64))
+	f.Add(byte(kindTime), appendTime(nil, clock.Said{Level: clock.Held, Time: time.Unix(1_800_000_000, 0)}))
 	f.Fuzz(func(t *testing.T, kind byte, body []byte) {
 		if len(body) > maxMessage {
 			return
 		}
-		if last, offers, err := parseHave(body); err == nil && !bytes.Equal(appendHave(nil, last, offers), body) {
-			for _, o := range offers { // but for ages beyond all bounds
-				if o.age <= 1<<31*time.Second {
-					t.Error("Have does not come back")
-					break
-				}
-			}
+		last, offers, err := parseHave(body)
+		beyond := slices.ContainsFunc(offers, func(o offer) bool { return o.age > 1<<31*time.Second }) // all bounds of ages
+		if err == nil && !beyond && !bytes.Equal(appendHave(nil, last, offers), body) {
+			t.Error("Have does not come back")
+		}
+		if s, err := parseTime(body); err == nil && !bytes.Equal(appendTime(nil, s), body) {
+			t.Error("Time does not come back")
 		}
 		d := directory(t, 1, 4)
 		x := newExchange(start, d, person(t, 2).NodeID(), newBook(), newQuota(4))
