@@ -76,7 +76,7 @@ func New(o Options) (*Agent, error) {
 	}
 	c := o.Config
 	a := &Agent{o: o, config: c, history: newHistory(), logs: logs}
-	a.settings = newSettings(a)
+	a.settings = newSettings(o.ConfigPath, a.Reload, o.Log)
 	rng := newRand()
 	a.book = newBookKeeper(filepath.Join(c.StateDir, "peers.state"), o.Log)
 	book := peers.New(id.NodeID(), rng)

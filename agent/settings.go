@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -27,15 +28,19 @@ const (
 // settings change the configuration by request, and put it back where nobody confirms.
 // They are control.Settings.
 type settings struct {
-	a     *Agent
-	armed chan struct{} // pending has changed
+	path   string // of the configuration
+	reload func(context.Context) (config.Diff, error)
+	log    *slog.Logger
+	armed  chan struct{} // pending has changed
 
 	mu      sync.Mutex // held during a change
 	pending string     // empty: nothing waits
 	until   time.Time
 }
 
-func newSettings(a *Agent) *settings { return &settings{a: a, armed: make(chan struct{}, 1)} }
+func newSettings(path string, reload func(context.Context) (config.Diff, error), log *slog.Logger) *settings {
+	return &settings{path: path, reload: reload, log: log, armed: make(chan struct{}, 1)}
+}
 
 // Settings returns the configuration as the control API changes it.
 func (a *Agent) Settings() control.Settings { return a.settings }
@@ -61,10 +66,10 @@ func (s *settings) run(ctx context.Context) error {
 				continue // confirmed at the last moment
 			}
 			if err != nil {
-				s.a.o.Log.Error("a change of the configuration was not confirmed, and the old one cannot be put back", "err", err)
+				s.log.Error("a change of the configuration was not confirmed, and the old one cannot be put back", "err", err)
 				continue
 			}
-			s.a.o.Log.Warn("a change of the configuration was not confirmed: the old one is put back")
+			s.log.Warn("a change of the configuration was not confirmed: the old one is put back")
 		}
 	}
 }
@@ -77,7 +82,7 @@ func (s *settings) Settings() (control.SettingsView, error) {
 		v.Pending = &control.Pending{ID: s.pending, Seconds: int(max(time.Until(s.until), 0).Seconds())}
 	}
 	s.mu.Unlock()
-	sections, err := edit.Sections(s.a.o.ConfigPath)
+	sections, err := edit.Sections(s.path)
 	if errors.Is(err, edit.ErrNoFile) {
 		return v, nil
 	}
@@ -107,11 +112,11 @@ func (s *settings) Change(ctx context.Context, r control.ChangeRequest) (control
 	if s.pending != "" {
 		return out, &control.Error{Code: "pending", Message: "another change waits for its confirmation", Hint: "confirm it, or undo it, or wait"}
 	}
-	written, err := edit.Apply(s.a.o.ConfigPath, changes, wait > 0)
+	written, err := edit.Apply(s.path, changes, wait > 0)
 	if err != nil {
 		return out, notChanged(err)
 	}
-	d, err := s.a.Reload(context.WithoutCancel(ctx))
+	d, err := s.reload(context.WithoutCancel(ctx))
 	if err != nil {
 		return out, errors.Join(err, s.putBack(ctx))
 	}
@@ -123,7 +128,7 @@ func (s *settings) Change(ctx context.Context, r control.ChangeRequest) (control
 		out.ID, out.ConfirmSeconds = s.pending, r.ConfirmSeconds
 		s.wake()
 	}
-	s.a.o.Log.Info("the configuration was changed", "changes", d.String())
+	s.log.Info("the configuration was changed", "changes", d.String())
 	return out, nil
 }
 
@@ -161,7 +166,7 @@ func (s *settings) Confirm(id string) error {
 	if err := s.waiting(id); err != nil {
 		return err
 	}
-	if err := edit.Confirm(s.a.o.ConfigPath); err != nil {
+	if err := edit.Confirm(s.path); err != nil {
 		return err
 	}
 	s.pending = ""
@@ -183,17 +188,17 @@ func (s *settings) Undo(ctx context.Context, id string) error {
 
 // putBack is called with mu held.
 func (s *settings) putBack(ctx context.Context) error {
-	undone, err := edit.Undo(s.a.o.ConfigPath)
+	undone, err := edit.Undo(s.path)
 	if err != nil || !undone {
 		return err
 	}
-	_, err = s.a.Reload(context.WithoutCancel(ctx))
+	_, err = s.reload(context.WithoutCancel(ctx))
 	return err
 }
 
 // SetLANMode implements control.Settings.
 func (s *settings) SetLANMode(ctx context.Context, r control.LANModeRequest) (control.Changed, error) {
-	sections, err := edit.Sections(s.a.o.ConfigPath)
+	sections, err := edit.Sections(s.path)
 	if err != nil {
 		return control.Changed{}, notChanged(err)
 	}
