@@ -84,6 +84,9 @@ func TestRemovalByTheProgram(t *testing.T) {
 		if out := r.mustRun("globalnet setup --dry-run"); !strings.Contains(out, "nothing is to be changed") {
 			t.Errorf("a second time:\n%s", out)
 		}
+		if out := r.mustRun("echo '{}' | /usr/libexec/rpcd/globalnet call restart"); strings.TrimSpace(out) != "{}" || !strings.Contains(r.log(), "globalnet restart") {
+			t.Errorf("restarted by rpcd: %s", out)
+		}
 		r.install(withProgram("1.1-r1"))
 		if !maps.Equal(configuration(), set) {
 			t.Error("the upgrade changed what was set up")
