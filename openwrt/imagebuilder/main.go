@@ -43,10 +43,11 @@ type builder struct {
 	apk               bool
 }
 
-// Room, in KiB: what a stock system takes in its squashfs, and what the overlay needs
-// for configuration, state and an upgrade of small packages.
+// Room, in KiB: about what a system takes in its squashfs, with LuCI and without, and
+// what the overlay needs for configuration, state and small packages.
 const (
 	stockK = 6 << 10
+	bareK  = 4 << 10
 	roomK  = 1 << 10
 )
 
@@ -81,7 +82,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	device, known := board.Lookup(strings.Replace(o.profile, "_", ",", 1))
-	if err := fits(device, known, o.profile, a, stdout); err != nil {
+	if err := o.fits(device, known, a, stdout); err != nil {
 		return err
 	}
 	if err := b.add(name); err != nil {
@@ -210,16 +211,19 @@ func read(name string) (*archive.Archive, error) {
 }
 
 // fits judges before anything is built.
-func fits(device board.Board, known bool, profile string, a *archive.Archive, stdout io.Writer) error {
+func (o *options) fits(device board.Board, known bool, a *archive.Archive, stdout io.Writer) error {
 	if !known || device.Flash == 0 {
-		fmt.Fprintf(stdout, "%s: how much flash it has is not known here; the ImageBuilder looks\n", profile)
+		fmt.Fprintf(stdout, "%s: how much flash it has is not known here; the ImageBuilder looks\n", o.profile)
 		return nil
 	}
 	// squashfs packs as well as a package does.
-	ours, all := a.Size/1024, int64(device.Flash)<<10
-	fmt.Fprintf(stdout, "%s: %d MiB of flash; a stock system takes about %d, globalnet %s %.1f\n", device.Title, device.Flash, stockK>>10, a.Version, float64(ours)/1024)
-	if need := ours + stockK + roomK; need > all {
-		return fmt.Errorf("%s has %d KiB of flash, and about %d are needed; a board with 16 MiB or more does", device.Title, all, need)
+	ours, all, system := a.Size/1024, int64(device.Flash)<<10, int64(stockK)
+	if slices.Contains(strings.Fields(o.more), "-luci") {
+		system = bareK
+	}
+	fmt.Fprintf(stdout, "%s: %d MiB of flash; the system takes about %d, globalnet %s %.1f\n", device.Title, device.Flash, system>>10, a.Version, float64(ours)/1024)
+	if need := ours + system + roomK; need > all {
+		return fmt.Errorf("%s has %d KiB of flash, and about %d are needed; MORE=\"kmod-wireguard -luci -ppp\" takes less, and a board with 16 MiB does", device.Title, all, need)
 	}
 	return nil
 }
