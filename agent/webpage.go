@@ -44,7 +44,7 @@ func newWebPage(a *Agent, c config.Config, log *slog.Logger) *webPage {
 func (p *webPage) view() web.View {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return web.View{On: p.config.Web.Enabled, Name: p.config.Web.Name, Public: p.config.Web.Public}
+	return web.View{On: p.config.Web.Enabled, Name: p.config.Web.Name, Public: p.config.Web.Public, Metrics: p.config.Web.Metrics}
 }
 
 // take serves a connection of the LAN's proxy until it ends; false: there is no page.
@@ -62,7 +62,7 @@ func (p *webPage) run(ctx context.Context) error {
 	c := p.config
 	p.mu.Unlock()
 	p.tasks.Go(func() {
-		if err := p.server.Serve(ctx, p.handed, web.Door{Hosts: []string{web.Host}}); err != nil {
+		if err := p.server.Serve(ctx, p.handed, web.Door{Hosts: []string{web.Host, web.Host + ":80"}}); err != nil {
 			p.log.Error("the page is not served to the LAN", "err", err)
 		}
 	})

@@ -37,8 +37,8 @@ var kinds = map[string]string{
 	"bool": " peer.enabled onion.enabled onion.relay exit.inside proxy.enabled proxy.isolate_destination proxy.wait tunnel.enabled" +
 		" hidden_service.enabled hidden_service.listing hidden_service.restricted hidden_service.single_hop hidden_service.work" +
 		" lan.enabled lan.dns lan.udp lan.block_doh lan.mesh service.enabled service.jail service.manage_firewall service.manage_dns service.manage_wireless" +
-		" radio.enabled web.enabled web.public_status ",
-	"number": " globalnet.listen_port globalnet.max_neighbours globalnet.hello_interval globalnet.update_interval onion.hops onion.min_hops" +
+		" radio.enabled web.enabled web.public_status web.metrics ",
+	"number": " globalnet.listen_port globalnet.console_port globalnet.max_neighbours globalnet.hello_interval globalnet.update_interval onion.hops onion.min_hops" +
 		" onion.rate onion.burst onion.quota exit.serve_port exit.connections exit.rate exit.burst exit.quota hidden_service.points" +
 		" lan.client_rate service.memlimit service.gc service.maxprocs radio.channel ",
 	"secret": " globalnet.passphrase onion.family exit.secret exit_secret.secret ",

@@ -16,6 +16,7 @@ type Web struct {
 	Name    string           // of the router, as the page shows it; empty: the host's
 	Listen  []netip.AddrPort // beside what the LAN's proxy takes
 	Public  bool             // guests may see the status
+	Metrics bool             // guests may read /metrics
 }
 
 const maxWebListen = 8
@@ -27,6 +28,7 @@ var webOptions = []option[Web]{
 	{name: "name", live: true, set: setWebName, get: func(c *Web) []string { return one(c.Name) }},
 	{name: "listen", list: true, live: true, set: addWebListen, get: func(c *Web) []string { return texts(c.Listen) }},
 	{name: "public_status", live: true, set: setBool(func(c *Web) *bool { return &c.Public }), get: func(c *Web) []string { return flag(c.Public) }},
+	{name: "metrics", live: true, set: setBool(func(c *Web) *bool { return &c.Metrics }), get: func(c *Web) []string { return flag(c.Metrics) }},
 }
 
 func setWebName(_ *reader, c *Web, v string) error {

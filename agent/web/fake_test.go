@@ -150,6 +150,7 @@ type page struct {
 	*Server
 	agent  *fakeAgent
 	public bool
+	open   bool // metrics are
 	door   Door
 }
 
@@ -160,7 +161,7 @@ func newPage(t *testing.T) *page {
 	if err := SetPassword(path, rightPassword); err != nil {
 		t.Fatal(err)
 	}
-	p.Server = New(Config{Agent: p.agent, Password: path, Version: "1", View: func() View { return View{On: true, Name: "attic", Public: p.public} }})
+	p.Server = New(Config{Agent: p.agent, Password: path, Version: "1", View: func() View { return View{On: true, Name: "attic", Public: p.public, Metrics: p.open} }})
 	return p
 }
 

@@ -34,7 +34,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, status, e)
 		return
 	}
-	if !strings.HasPrefix(r.URL.Path, "/v1/") {
+	if !strings.HasPrefix(r.URL.Path, "/v1/") && r.URL.Path != metricsPath {
 		s.serveFile(w, r)
 		return
 	}
@@ -55,7 +55,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	owner := s.sessions.valid(time.Now(), r, s.password.hash())
 	switch {
-	case route.anybody, owner:
+	case route.anybody, owner, r.URL.Path == metricsPath && s.cfg.View().Metrics:
 		route.serve(w, r)
 	case route.guest != nil && s.cfg.View().Public:
 		route.guest(w, r)

@@ -13,6 +13,9 @@ import (
 	"globalnet/agent/control"
 )
 
+// metricsPath is where Prometheus asks: it has no session.
+const metricsPath = "/metrics"
+
 // route is a request that the page answers.
 type route struct {
 	serve   http.HandlerFunc // for the owner
@@ -41,6 +44,7 @@ func (s *Server) table() map[string]*route {
 	} {
 		all[name] = &route{serve: serve, anybody: true}
 	}
+	all["GET "+metricsPath] = &route{serve: s.api.ServeHTTP}
 	all["POST /v1/logout"] = &route{serve: s.logout}
 	return all
 }

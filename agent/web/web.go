@@ -32,6 +32,8 @@ type View struct {
 	On     bool   // there is a page
 	Name   string // of the router
 	Public bool   // guests may see the status
+
+	Metrics bool // everybody of the LAN may read /metrics
 }
 
 // Config is what a Server is made of.

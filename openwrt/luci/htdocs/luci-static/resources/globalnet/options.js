@@ -100,7 +100,8 @@ web: { help: "The page of the router for the people of its LAN: http://router.gn
 	enabled: { help: "0 serves no page.", usual: "1", live: true },
 	name: { help: "What the page calls this router, at most 64 bytes; else the name of the host.", example: "attic", live: true },
 	listen: { help: "Addresses to serve it on as well: of loopback, or of an interface that a lan section names. Others are refused.", example: ["127.0.0.1:8080","192.168.1.1:8080"], list: true, live: true },
-	public_status: { help: "0 shows nothing to who has not logged in; with 1 guests see the neighbours and how they are reached, but nobody's addresses or traffic.", usual: "1", live: true }
+	public_status: { help: "0 shows nothing to who has not logged in; with 1 guests see the neighbours and how they are reached, but nobody's addresses or traffic.", usual: "1", live: true },
+	metrics: { help: "1 serves numbers for Prometheus at /metrics to everybody on the LAN, without a password: links and what they carried, no clients, no destinations.", usual: "0", live: true }
 } },
 service: { help: "How the router runs the agent; the init script reads it. A change of numbers takes effect at `/etc/init.d/globalnet restart`.", options: {
 	enabled: { help: "0 keeps the agent from starting.", usual: "1" },

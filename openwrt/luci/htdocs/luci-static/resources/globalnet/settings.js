@@ -132,7 +132,7 @@ const sections = {
 		enabled: flag, mode: choice('names', 'all', 'off'), interface: device, dns: flag, udp: flag, block_doh: flag, mesh: flag,
 		client_rate: number(0, 1e6), client: client
 	} },
-	web: { title: _('Web page'), single: 'web', kinds: { enabled: flag, name: text(0, 64), listen: listener, public_status: flag } },
+	web: { title: _('Web page'), single: 'web', kinds: { enabled: flag, name: text(0, 64), listen: listener, public_status: flag, metrics: flag } },
 	service: { title: _('Router'), single: 'service', kinds: {
 		enabled: flag, memlimit: number(0, 1048576, true), gc: number(0, 10000, true), maxprocs: number(0, 1024, true),
 		jail: flag, manage_firewall: flag, manage_dns: flag, manage_wireless: flag, led: light
