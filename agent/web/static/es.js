@@ -302,6 +302,7 @@ export default {
   '{0} (default)': '{0} (por defecto)',
   'after a restart': 'tras reiniciar',
   'Remove it': 'Quitarla',
+  'One a line.': 'Una por línea.',
   'will be removed': 'se quitará',
   'This must be a number.': 'Debe ser un número.',
 

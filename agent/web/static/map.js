@@ -188,8 +188,8 @@ export class Picture {
     this.frame = 0;
     const l = this.layout;
     if (still.matches) {
-      // Settle without showing how, some steps a frame.
-      for (let i = 0; i < 40 && l.moving; i++) l.tick();
+      // Settle without showing how, and without keeping the page busy for long.
+      for (const end = performance.now() + 30; l.moving && performance.now() < end;) l.tick();
       if (l.moving) return this.wake();
     } else if (l.moving) {
       l.tick();

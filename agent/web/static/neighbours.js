@@ -44,7 +44,7 @@ export function show(page, until) {
   }
 
   function draw(id, v) {
-    const span = '−' + age(v.every_ns * Math.max(0, v.rx.length - 1));
+    const span = v.rx.length > 1 ? '−' + age(v.every_ns * (v.rx.length - 1)) : '';
     const percent = (x) => number(x, 1) + ' %';
     replace(detail, card(nameOf(id), h('p', { class: 'code' }, id), h('div', { class: 'charts' },
       chart(t('Rate'), [{ name: t('received'), values: v.rx, class: 'a' }, { name: t('sent'), values: v.tx, class: 'b' }], { format: rate, floor: 1250, span }),

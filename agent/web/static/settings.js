@@ -33,8 +33,8 @@ export function show(page, until) {
     const own = config.sections.filter((s) => s.type === type.type);
     if (!own.length && !type.many) own.push({ ref: type.name || type.type, type: type.type, name: type.name || type.type, options: {}, missing: true });
     const many_ = type.many && adder(type);
-    return h('details', { class: 'card group', open: open === type.type, 'data-type': type.type }, h('summary', null, h('h2', null, type.type), h('span', { class: 'dim', lang: 'en' }, (type.help || '').split('. ')[0].replace(/\.$/, '')), type.many && h('span', { class: 'badge plain' }, many(own.length, '{0} section', '{0} sections'))),
-      type.help && h('p', { class: 'help', lang: 'en' }, type.help), own.map((s) => section(type, s)), many_);
+    return h('details', { class: 'card group', open: open === type.type, 'data-type': type.type }, h('summary', null, h('h2', null, type.type), h('span', { class: 'dim', lang: 'en' }, help(type.help || '').split('. ')[0].replace(/\.$/, '')), type.many && h('span', { class: 'badge plain' }, many(own.length, '{0} section', '{0} sections'))),
+      type.help && h('p', { class: 'help', lang: 'en' }, help(type.help)), own.map((s) => section(type, s)), many_);
   }
 
   function section(type, s) {
@@ -107,6 +107,11 @@ export function show(page, until) {
   }
 }
 
+// help is the text of reference.uci without what only counts for who edits the file.
+function help(text) {
+  return text.replace(/ ?\b(Live(, as all of this section)?|Repeat the line( for more[^.]*)?)\./g, '').trim();
+}
+
 // optionField is one option: it knows whether it was changed and whether it can be.
 function optionField(o, values, changed) {
   const given = values !== undefined;
@@ -121,7 +126,7 @@ function optionField(o, values, changed) {
   else if (o.kind === 'choice') control = select([...(given && !o.choices.includes(start) ? [[start, start]] : []), ...o.choices.map((c) => [c, c === standard ? t('{0} (default)', c) : c])], given ? start : standard);
   else control = h('input', { type: 'text', inputmode: o.kind === 'number' ? 'decimal' : null, spellcheck: 'false', autocomplete: 'off', placeholder: hint, value: start });
 
-  const el = field(label, control, h('span', null, h('span', { lang: 'en' }, o.help), !o.live && h('span', { class: 'badge plain' }, t('after a restart'))));
+  const el = field(label, control, h('span', null, h('span', { lang: 'en' }, help(o.help)), ' ', o.list && t('One a line.'), ' ', !o.live && h('span', { class: 'badge plain' }, t('after a restart'))));
   const first = read();
   let drop = false; // a secret that is to be removed
   if (o.secret && given) {

@@ -47,6 +47,8 @@ func open(b *chromium.Browser, url, view string) {
 
 func shown(b *chromium.Browser) {
 	b.WaitFor(`document.querySelector('.view')?.innerText.length > 20`)
+	// A picture that has something in it, where there is one.
+	b.WaitFor(`[...document.querySelectorAll('canvas')].every(c => c.toDataURL().length > 5000)`)
 	b.Eval(`document.fonts.ready.then(() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r))))`, nil)
 }
 
