@@ -20,7 +20,7 @@ TARGETS  ?= mips mipsle arm5 arm6 arm7 arm64 amd64 386
 export GOFLAGS ?= -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint fuzz lab interop cover bench compare service-load mips-count build-all sizes packages imagebuilder repro vm-test vm-test-short vm-test-all vm-power mips-test check clean \
+.PHONY: help build man run test leak-test race lint fuzz lab interop cover bench compare service-load mips-count build-all sizes packages imagebuilder repro vm-test vm-test-short vm-test-all vm-power mips-test check clean \
 	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
 
 help: ## list the targets
@@ -36,6 +36,9 @@ run: build ## start a neighbourhood of five routers and watch it (ONCE=1: end wh
 
 test: ## run the tests (LAB=required: fail where a privilege is missing)
 	$(GO) test -timeout 20m -tags $(TAGS) $(PKG)
+
+leak-test: ## 76 events of a router, after none of which a LAN client's packet leaves in clear (needs user namespaces)
+	LAB=required LEAK_ROUNDS=4 $(GO) test -timeout 20m -count=1 -tags $(TAGS) -run NothingLeaves ./lab/scenario/lan
 
 race: ## run the tests with the race detector (needs a C compiler for the detector)
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(PKG)
@@ -60,6 +63,10 @@ lab: build ## run the tests that need namespaces, and fail where they are forbid
 
 interop: build ## run the tests against babeld, avahi and tshark
 	LAB=required $(GO) test -tags $(TAGS) -count 1 -v ./lab/interop
+
+man: bin/globalnet ## write the manual page to dist/globalnet.8
+	@mkdir -p dist
+	bin/globalnet manual >dist/globalnet.8
 
 cover: ## show the coverage of each function, and the sum
 	@mkdir -p dist
