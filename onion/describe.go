@@ -20,6 +20,8 @@ const (
 	onionKeyLife   = 24 * time.Hour // the one before stays good for as long again
 	descriptorRest = time.Second    // between two descriptors, so that changes gather
 	firstRest      = 100 * time.Millisecond
+	vouchRest      = 30 * time.Second // before neighbours that come and go are named anew, at most; others take few of us
+	vouchCalm      = 5 * time.Minute  // after which it begins with descriptorRest again
 	exitCheck      = 20 * time.Second // between two looks at what leaves here: the internet comes and goes
 )
 
@@ -33,13 +35,19 @@ func (n *Node) describe(ctx context.Context) error {
 	defer old.Stop()
 	check := time.NewTicker(exitCheck)
 	defer check.Stop()
-	rest := firstRest
+	rest, pace := firstRest, descriptorRest
+	var later <-chan time.Time // when vouches that have changed are due
+	var said time.Time         // when it was last made
 	for due := true; ; {
 		changed := n.directory.Changed()
 		if due || n.directory.OwnSequence() >= n.sequence && n.sequence != 0 {
 			if err := n.publish(time.Now()); err != nil {
 				n.log.Warn("this node cannot describe itself", "err", err)
 			}
+			if time.Since(said) > vouchCalm {
+				pace = descriptorRest
+			}
+			later, said = nil, time.Now()
 			n.pin()
 			select { // what changes now waits a little
 			case <-ctx.Done():
@@ -55,6 +63,13 @@ func (n *Node) describe(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-n.renew:
+			due = true
+		case <-n.vouched:
+			if later == nil {
+				later = time.After(pace)
+				pace = min(2*pace, vouchRest)
+			}
+		case <-later:
 			due = true
 		case <-old.C:
 			due = true

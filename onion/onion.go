@@ -129,6 +129,7 @@ type Node struct {
 	settings   atomic.Pointer[Settings]
 	neighbours atomic.Pointer[[]identity.NodeID]
 	renew      chan struct{} // the descriptor is to be made again
+	vouched    chan struct{} // the neighbours in it have changed
 	reached    chan reach
 	circuits   *channel.Budget
 	streams    *stream.Budget
@@ -143,7 +144,7 @@ func New(cfg Config) (*Node, error) {
 		cfg.Memory = 16 << 20
 	}
 	self := cfg.Identity.NodeID()
-	n := &Node{cfg: cfg, log: cfg.Log, renew: make(chan struct{}, 1), reached: make(chan reach, 256), limiter: exit.NewLimiter(),
+	n := &Node{cfg: cfg, log: cfg.Log, renew: make(chan struct{}, 1), vouched: make(chan struct{}, 1), reached: make(chan reach, 256), limiter: exit.NewLimiter(),
 		circuits: channel.NewBudget(cfg.Memory / cellMemory), streams: stream.NewBudget(cfg.Memory)}
 	n.neighbours.Store(new([]identity.NodeID))
 	n.limiter.Quota = exit.NewQuota(0)
@@ -166,7 +167,7 @@ func New(cfg Config) (*Node, error) {
 	accept.relay = n.relay
 	n.clock = clock.NewKeeper(cfg.Clock, n.timeChanged)
 	n.gossip, err = netdir.NewGossip(netdir.GossipConfig{Identity: cfg.Identity, Directory: n.directory, Clock: n.clock,
-		Underlay: ported{cfg.Underlay, DirectoryPort}, Log: cfg.Log, OnVouches: n.redescribe})
+		Underlay: ported{cfg.Underlay, DirectoryPort}, Log: cfg.Log, OnVouches: func() { signal(n.vouched) }})
 	if err != nil {
 		return nil, err
 	}
@@ -264,9 +265,11 @@ func (n *Node) set(s Settings) {
 func (n *Node) relays() bool { return n.settings.Load().Relay && n.limiter.Quota.Left() }
 
 // redescribe has the descriptor made again.
-func (n *Node) redescribe() {
+func (n *Node) redescribe() { signal(n.renew) }
+
+func signal(c chan<- struct{}) {
 	select {
-	case n.renew <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

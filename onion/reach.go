@@ -9,7 +9,7 @@ import (
 // unreachableTime is for how long there must be no route to a node before its channels
 // are closed: a route may change its way. TCP alone would take 8 s to notice, and only
 // if it has something to send.
-const unreachableTime = 2 * time.Second
+const unreachableTime = time.Second
 
 // reach is news about the way to a node.
 type reach struct {
