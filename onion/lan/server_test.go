@@ -70,14 +70,14 @@ func TestLoops(t *testing.T) {
 	go func() { over <- s.Run(ctx, []net.Listener{l}) }()
 	for range 3 {
 		c, err := net.Dial("tcp4", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
+		if err == nil { // else the reset was faster
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			_, err = c.Read(make([]byte, 1))
+			c.Close()
 		}
-		c.SetDeadline(time.Now().Add(20 * time.Second))
-		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		if !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("the proxy's own port: %v", err)
 		}
-		c.Close()
 	}
 	if s.Stats().Loops != 3 {
 		t.Errorf("%+v", s.Stats())

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -365,9 +366,9 @@ func TestNothingLeavesInClear(t *testing.T) {
 			restart()
 		}},
 	}
-	rounds := 4 // 76 events
-	if testing.Short() {
-		rounds = 1
+	rounds := 1 // make leak-test: 4, that is 76 events
+	if n, err := strconv.Atoi(os.Getenv("LEAK_ROUNDS")); err == nil {
+		rounds = n
 	}
 	for round := range rounds {
 		for _, e := range events {
