@@ -34,7 +34,6 @@ var errGone = errors.New("the circuit broke")
 // relays are asked one after the other; each does what its number says.
 type relays struct {
 	does  []int
-	next  int
 	asked []int
 	open  int // circuits that are
 }
