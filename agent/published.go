@@ -22,7 +22,7 @@ const (
 
 	saveBurst    = 4 // writes of the state file at once, then one each saveInterval
 	saveInterval = 15 * time.Minute
-	saveNumbers  = 12 * time.Hour // how often it is written for the sake of sequence numbers alone
+	saveNumbers  = 24 * time.Hour // how often it is written for the sake of sequence numbers alone
 )
 
 // published is a record of ours that is kept stored: our node record, a value under

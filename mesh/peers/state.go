@@ -27,6 +27,7 @@ const (
 	maxStateLine = 512
 
 	saveInterval = 6 * time.Hour   // flash wears out
+	saveAnyway   = 24 * time.Hour  // when the same nodes were reached
 	saveAtOnce   = 4               // unless one in so many entries changed
 	saveGap      = 5 * time.Minute // and even then
 )
@@ -153,7 +154,7 @@ func (b *Book) LoadFile(path string, now time.Time) (skipped int, err error) {
 }
 
 // NeedsSaving reports whether the state is worth a write to flash: it changed by
-// a quarter, or at all and the last write is six hours old.
+// a quarter, or at all and the last write is six hours old, or that is a day old.
 func (b *Book) NeedsSaving(now time.Time) bool {
 	keepers := b.keepers(now)
 	changed := 0
@@ -172,7 +173,10 @@ func (b *Book) NeedsSaving(now time.Time) bool {
 	case changed*saveAtOnce >= max(len(keepers), 1):
 		return changed > 0
 	}
-	return age >= saveInterval && len(keepers) > 0
+	if changed > 0 {
+		return age >= saveInterval
+	}
+	return age >= saveAnyway && len(keepers) > 0
 }
 
 func (b *Book) noteSaved(now time.Time) {
