@@ -3,12 +3,13 @@ package vm
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
 
 // Frozen is a machine that has booted, and waits. It saves the time of a boot to all
-// that start from it. What it has as Disks and Flash are not part of it.
+// that start from it. What it has as Disks is not part of it; it has no Flash.
 type Frozen struct {
 	spec Spec
 	dir  string
@@ -53,26 +54,25 @@ func Freeze(ctx context.Context, s Spec, before string) (*Frozen, error) {
 func (f *Frozen) file() string { return filepath.Join(f.dir, "machine") }
 
 // Run goes on with the script, as Run does. The disks are as they are now.
-func (f *Frozen) Run(ctx context.Context, s Spec) (log string, rc int, err error) {
+func (f *Frozen) Run(ctx context.Context, output io.Writer) (log string, rc int, err error) {
 	frozen := f.spec
-	frozen.Output, frozen.keep, frozen.thaw = s.Output, filepath.Join(f.dir, "initrd"), f.file()
+	frozen.Output, frozen.keep, frozen.thaw = output, filepath.Join(f.dir, "initrd"), f.file()
 	return Run(ctx, frozen)
 }
 
 // Close removes the machine.
 func (f *Frozen) Close() error { return os.RemoveAll(f.dir) }
 
-// ignoreShared leaves the flash out of a frozen machine: it stays in its file.
-var ignoreShared = command{"migrate-set-capabilities", map[string]any{
-	"capabilities": []any{map[string]any{"capability": "x-ignore-shared", "state": true}},
-}}
-
 // save has QEMU write a machine to a file.
 func save(ctx context.Context, monitor, file string) error {
-	return control(ctx, monitor, ignoreShared, command{"stop", nil}, command{"migrate", map[string]any{"uri": "exec:cat >" + file}})
+	return control(ctx, monitor, command{"stop", nil}, command{"migrate", map[string]any{"uri": "exec:cat >" + file}})
 }
 
 // thaw has QEMU go on with a machine in a file.
 func thaw(ctx context.Context, monitor, file string) error {
-	return control(ctx, monitor, ignoreShared, command{"migrate-incoming", map[string]any{"uri": "exec:cat " + file}})
+	err := control(ctx, monitor, command{"migrate-incoming", map[string]any{"uri": "exec:cat " + file}})
+	if err != nil {
+		return err
+	}
+	return control(ctx, monitor, command{"cont", nil}) // it was stopped when it was saved
 }

@@ -124,7 +124,8 @@ func TestRadios(t *testing.T) {
 	log := run(t, ctx, vm.Spec{
 		Files:    map[string]string{"/inside.test": buildTest(t, ctx, "amd64", "globalnet/lab/vm/inside"), "/globalnet": binary},
 		Programs: []string{"ip"},
-		Modules:  []string{"wireguard", "veth", "tun", "mac80211_hwsim radios=5"},
+		Modules: append([]string{"wireguard", "veth", "tun", "mac80211_hwsim radios=5"},
+			"crc32c_generic", "nft_chain_nat", "nft_redir", "nft_ct", "nft_reject_inet", "nft_fib_inet", "nft_tproxy"),
 		Script:   "GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.timeout 3h " + os.Getenv("LAB_VM_ARGS"),
 		MemoryMB: 384,
 		Steady:   true,

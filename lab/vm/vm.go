@@ -132,7 +132,7 @@ func arguments(a arch, k *Kernel, initrd string, s Spec) []string {
 		args = append(args, "-drive", "if=virtio,format=raw,file="+d)
 	}
 	if s.Flash != "" {
-		args = append(args, "-device", "ivshmem-plain,memdev=flash",
+		args = append(args, "-device", "ivshmem-plain,memdev=flash,master=on",
 			"-object", fmt.Sprintf("memory-backend-file,id=flash,share=on,size=%d,mem-path=%s", FlashSize, s.Flash))
 	}
 	if s.monitor != "" {

@@ -1,14 +1,12 @@
 package inside
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,10 +17,16 @@ import (
 )
 
 // TestService opens a hidden service two radio hops away: the request goes through
-// the SOCKS proxy of n0, circuits of relays, WireGuard in the kernel and 802.11s.
+// the SOCKS proxy of n0, circuits of relays, WireGuard in the kernel and 802.11s. A
+// phone in the LAN of n0 opens it by its name alone.
 //
-//	n0 ~ ~ n1 ~ ~ n2          n3, n4 beside n1
-func TestService(t *testing.T) {
+//	phone --- n0 ~ ~ n1 ~ ~ n2          n3, n4 beside n1
+func TestService(t *testing.T) { service(t, kernel.RadioMesh) }
+
+// TestAdHocService is the same over an ad-hoc cell.
+func TestAdHocService(t *testing.T) { service(t, kernel.RadioAdHoc) }
+
+func service(t *testing.T, mode kernel.RadioMode) {
 	require(t)
 	radios := open(t, 5)
 	// n0, n1, n3, n4 hear each other; n2 hears n1, n3 and n4.
@@ -35,11 +39,19 @@ func TestService(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(www, "index.html"), []byte("hello over the air"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	agents := settle(t, kernel.RadioMesh, radios, func(i int) []string {
-		if i != 2 {
-			return nil
+	phone, err := NewPhone(radios[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { phone.Close() })
+	agents := settle(t, mode, radios, func(i int) []string {
+		switch i {
+		case 0:
+			return []string{"config lan 'lan'", "list interface '" + lanIfname + "'", "option dns '1'"}
+		case 2:
+			return []string{"config hidden_service 'web'", "list port '80 " + www + "'"}
 		}
-		return []string{"config hidden_service 'web'", "list port '80 " + www + "'"}
+		return nil
 	})
 	begin := time.Now()
 	start(t, agents...)
@@ -55,7 +67,6 @@ func TestService(t *testing.T) {
 		t.Fatalf("the service has no address: %q", address)
 	}
 	var body string
-	var err error
 	if !until(3*time.Minute, func() bool {
 		body, err = get(t.Context(), radios[0], address)
 		return err == nil
@@ -65,12 +76,18 @@ func TestService(t *testing.T) {
 	if body != "hello over the air" {
 		t.Errorf("the service says %q", body)
 	}
-	measured(t, "start of five agents to the answer of a hidden service", time.Since(begin).Seconds(), "s")
+	measured(t, "start of five agents to the answer of a hidden service, "+string(mode), time.Since(begin).Seconds(), "s")
 	again := time.Now()
 	if _, err := get(t.Context(), radios[0], address); err != nil {
 		t.Errorf("a second time: %v", err)
 	}
-	measured(t, "a second request to it", time.Since(again).Seconds(), "s")
+	measured(t, "a second request to it, "+string(mode), time.Since(again).Seconds(), "s")
+	again = time.Now()
+	body, addr, err := phone.Get(t.Context(), address)
+	if err != nil || body != "hello over the air" {
+		t.Errorf("from the LAN, by %v: %q, %v", addr, body, err)
+	}
+	measured(t, "a phone in the LAN, name to page, "+string(mode), time.Since(again).Seconds(), "s")
 	stop(t, agents)
 }
 
@@ -109,22 +126,5 @@ func get(ctx context.Context, r *Radio, host string) (string, error) {
 	if _, err := io.ReadFull(c, make([]byte, rest)); err != nil {
 		return "", err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+"/", nil)
-	if err != nil {
-		return "", err
-	}
-	req.Close = true
-	if err := req.Write(c); err != nil {
-		return "", err
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(c), req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
-	if resp.StatusCode != http.StatusOK {
-		return "", errors.Join(err, errors.New(resp.Status))
-	}
-	return string(body), err
+	return fetch(ctx, c, host)
 }
