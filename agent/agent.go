@@ -35,6 +35,9 @@ type Options struct {
 	Level      *slog.LevelVar // set by Reload; may be nil
 	Kernel     mesh.Kernel
 
+	// Adjust has the last word on a configuration that was read again; may be nil.
+	Adjust func(*config.Config)
+
 	// SmallMemory bounds the records held for others more tightly.
 	SmallMemory bool
 
@@ -251,6 +254,9 @@ func (a *Agent) Reload(ctx context.Context) (config.Diff, error) {
 	next, _, err := config.Load(a.o.ConfigPath)
 	if err != nil {
 		return config.Diff{}, err
+	}
+	if a.o.Adjust != nil {
+		a.o.Adjust(&next)
 	}
 	a.mu.Lock()
 	d := config.Compare(a.config, next)

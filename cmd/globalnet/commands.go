@@ -14,10 +14,10 @@ import (
 func commands() []command {
 	list := []command{
 		{
-			name: "run", flags: "config", run: runAgent,
+			name: "run", flags: "config identity connect", run: runAgent,
 			summary: "Run the agent until SIGTERM or SIGINT; SIGHUP reloads the configuration.",
 			detail:  "Without a configuration file it runs with the defaults. Log lines go to stderr.\nIt needs CAP_NET_ADMIN: root, or a network namespace of its own.",
-			example: "globalnet run\nglobalnet run --config ./globalnet.uci",
+			example: "globalnet run\nglobalnet run --config ./globalnet.uci\nglobalnet run --listen 9000 --connect \"hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb@node.example.org:9000, bob@192.0.2.7\"",
 		},
 		{
 			name: "status", flags: "json config socket", run: showStatus,

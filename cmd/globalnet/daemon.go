@@ -31,6 +31,11 @@ func runAgent(ctx context.Context, in *invocation) error {
 	if err != nil {
 		return err
 	}
+	adjust, err := in.adjust(c)
+	if err != nil {
+		return err
+	}
+	adjust(&c)
 	level := new(slog.LevelVar)
 	level.Set(c.LogLevel)
 	log := slog.New(slog.NewTextHandler(in.stderr, &slog.HandlerOptions{Level: level}))
@@ -53,7 +58,8 @@ func runAgent(ctx context.Context, in *invocation) error {
 		return err
 	}
 	defer k.Close()
-	a, err := agent.New(agent.Options{ConfigPath: in.configPath, Config: c, Log: log, Level: level, Kernel: k, SmallMemory: profile.SmallBuffers, Version: version})
+	a, err := agent.New(agent.Options{ConfigPath: in.configPath, Config: c, Log: log, Level: level, Kernel: k, Adjust: adjust,
+		SmallMemory: profile.SmallBuffers, Version: version, Radios: freeRadios})
 	if err != nil {
 		return err
 	}

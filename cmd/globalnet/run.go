@@ -50,6 +50,7 @@ type invocation struct {
 	identity   string
 	root       string
 	interval   time.Duration
+	run        runFlags
 	service    serviceFlags
 	radio      radioFlags
 }
@@ -63,7 +64,7 @@ type command struct {
 	summary string
 	detail  string
 	example string
-	flags   string // which of the flags it has: any of "json path raw config socket identity root interval", of serviceFlags and radioFlags
+	flags   string // which of the flags it has: any of "json path raw config socket identity root interval connect", of serviceFlags and radioFlags
 	run     func(ctx context.Context, in *invocation) error
 }
 
@@ -196,6 +197,10 @@ func (in *invocation) flagSet(c command) *flag.FlagSet {
 	}
 	if c.has("interval") {
 		fs.DurationVar(&in.interval, "interval", topInterval, "`TIME` between two rounds")
+	}
+	if c.has("connect") {
+		fs.StringVar(&in.run.listen, "listen", "", "`PORT` of signalling, instead of the configuration's")
+		fs.StringVar(&in.run.connect, "connect", "", "nodes to link to over the internet, `NODE@HOST:PORT,…`, beside the configuration's")
 	}
 	if c.has("identity") {
 		fs.StringVar(&in.identity, "identity", "", "key `FILE` (default: the one in the configuration)")
