@@ -14,6 +14,7 @@ import (
 	"globalnet/mesh/kernel"
 	"globalnet/mesh/kernel/air"
 	"globalnet/openwrt"
+	"globalnet/openwrt/guard"
 )
 
 // radioFlags are the flags of the commands about radios, UCI and this router's program.
@@ -342,6 +343,9 @@ func (in *invocation) cleanupUCI(ctx context.Context) (*openwrt.Plan, error) {
 
 // recoverSetup goes back from a change on which the router was switched off.
 func recoverSetup(ctx context.Context, log *slog.Logger) {
+	if err := guard.Tidy("/"); err != nil {
+		log.Warn("removing what a power cut left of an upgrade", "err", err)
+	}
 	reverted, err := openwrt.Open().Recover(ctx)
 	if err != nil {
 		log.Error("going back from a change of OpenWrt's configuration", "err", err)

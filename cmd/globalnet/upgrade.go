@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"globalnet/openwrt/guard"
 	"globalnet/openwrt/upgrade"
 )
 
@@ -20,7 +21,7 @@ func (f *upgradeFlags) define(fs *flag.FlagSet, c command) {
 	if !c.has("upgrade") {
 		return
 	}
-	fs.StringVar(&f.Key, "key", "", "public key `FILE` of usign or minisign that must have signed (default: any in "+upgrade.Keys+")")
+	fs.StringVar(&f.Key, "key", "", "public key `FILE` of usign or minisign that must have signed (default: any in "+guard.Keys+")")
 	fs.BoolVar(&f.AllowUnsigned, "allow-unsigned", false, "take it without a signature")
 	fs.BoolVar(&f.AllowDowngrade, "allow-downgrade", false, "take an older version")
 	fs.BoolVar(&f.DryRun, "dry-run", false, "check and print what would be done, and change nothing")

@@ -39,7 +39,6 @@ type Router struct {
 
 	uid, rootfs, distribution string
 	identity                  string // digest of the key file
-	dns                       []string
 	databaseK                 int64
 	armed                     int // seconds in which another flash undoes itself; 0 for none
 	files                     []string
@@ -53,8 +52,6 @@ type RadioFact struct {
 	Channel  string `json:"channel,omitempty"`
 	Disabled bool   `json:"disabled,omitempty"`
 	Mode     string `json:"mode,omitempty"` // what it can do for a mesh: "mesh", "adhoc", or nothing
-
-	ifaces []string // its sections wifi-iface that are not disabled
 }
 
 func detect(ctx context.Context, c *conn) (*Router, error) {
@@ -111,7 +108,7 @@ func parseFacts(out string) *Router {
 	r.ProgramK, r.databaseK, r.armed = number("program")/1024, number("database"), int(number("armed"))
 	r.TUN, r.WireGuard, r.Running = facts["tun"] == "1", facts["wireguard"] == "1", facts["running"] == "1"
 	r.Installed = facts["installed"]
-	r.LAN, r.dns, r.identity = strings.Fields(facts["lan"]), strings.Fields(facts["dns"]), facts["identity"]
+	r.LAN, r.identity = strings.Fields(facts["lan"]), facts["identity"]
 	if a := facts["release_arch"]; slices.Contains(r.Arches, a) { // first, so that it is preferred
 		r.Arches = slices.Insert(slices.DeleteFunc(r.Arches, func(s string) bool { return s == a }), 0, a)
 	}
@@ -141,10 +138,6 @@ func (r *Router) radio(line string) {
 	for i := range r.Radios {
 		d := &r.Radios[i]
 		switch {
-		case parts[2] == "device" && value == d.Name:
-			d.ifaces = append(d.ifaces, parts[1])
-		case parts[2] == "disabled" && value == "1" && slices.Contains(d.ifaces, parts[1]):
-			d.ifaces = slices.DeleteFunc(d.ifaces, func(s string) bool { return s == parts[1] })
 		case d.Name != parts[1]:
 		case parts[2] == "band":
 			d.Band = value

@@ -44,7 +44,6 @@ facts() {
 		[ -e "$f" ] && while read -r name; do fact file "$name"; done <"$f"
 	done
 	fact lan "$(uci -q get network.lan.device || uci -q get network.lan.ifname)"
-	fact dns "$(uci -q get dhcp.@dnsmasq[0].server)"
 	[ -e /etc/globalnet/identity.key ] && fact identity "$(sha256sum </etc/globalnet/identity.key | cut -c1-64)"
 	uci -q show wireless | while read -r line; do fact wireless "$line"; done
 	[ -e /etc/globalnet.flash/armed ] && fact armed "$(cat /etc/globalnet.flash/limit)"

@@ -3,11 +3,13 @@ package flash
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"globalnet/lab/router"
 	"globalnet/openwrt"
+	"globalnet/openwrt/usign"
 )
 
 // TestLife: install, upgrade, remove, on five boards, with configuration; at the
@@ -117,6 +119,39 @@ func TestRadio(t *testing.T) {
 	}
 	if !strings.Contains(r.Read("etc/config/wireless"), "option channel '6'") {
 		t.Errorf("the channel:\n%s", r.Read("etc/config/wireless"))
+	}
+	mustFlash(t, r, "", func(o *Options) { o.Remove = true })
+	router.Same(t, before, r.Files())
+}
+
+// TestKey: the key that had to sign is left on the router, for upgrades there.
+func TestKey(t *testing.T) {
+	key, err := usign.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := router.New(t, router.AR300M)
+	r.Offer("1.0-r1", nil)
+	names, err := filepath.Glob(filepath.Join(r.Packages, "*", "*.ipk"))
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	o := options(r)
+	o.PublicKey = key.Public()
+	refused(t, r, o, Refused, "has no signature")
+	file, err := os.ReadFile(names[0])
+	if err == nil {
+		err = os.WriteFile(names[0]+".sig", key.Sign(file), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := r.Files()
+	if report, err := run(t, r, o); err != nil || !report.Signed {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if r.Read("etc/globalnet/keys/flash.pub") != string(key.Public()) {
+		t.Error("the key is not on the router")
 	}
 	mustFlash(t, r, "", func(o *Options) { o.Remove = true })
 	router.Same(t, before, r.Files())

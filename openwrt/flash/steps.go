@@ -269,6 +269,11 @@ func (s *session) install(ctx context.Context) error {
 			return fmt.Errorf("installing the key of the package: %w", err)
 		}
 	}
+	if s.o.PublicKey != nil { // by which `globalnet upgrade` there will go
+		if _, err := s.conn.run(ctx, "mkdir -p -m 0700 /etc/globalnet && mkdir -p "+guard.Keys+" && cat >"+guard.Keys+"/flash.pub", bytes.NewReader(s.o.PublicKey)); err != nil {
+			return fmt.Errorf("installing the key of the signature: %w", err)
+		}
+	}
 	if _, err := s.conn.run(ctx, s.installCommand(file)+" </dev/null", nil); err != nil {
 		return fmt.Errorf("installing: %w", err)
 	}

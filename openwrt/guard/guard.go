@@ -7,6 +7,10 @@ package guard
 
 import (
 	_ "embed"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -29,6 +33,21 @@ const (
 	Confirmed = "/tmp/globalnet-flash.confirmed"
 	Hook      = "/etc/rc.d/S11globalnet-flash"
 )
+
+// Keys is the folder of public keys of usign or minisign, any of which may sign what
+// `globalnet upgrade` takes; `flash --key` leaves its own there.
+const Keys = "/etc/globalnet/keys"
+
+// Tidy removes the folder of a guard that the power left before it was armed, and
+// before it had its hook for the boot.
+func Tidy(root string) error {
+	for _, name := range []string{Armed, Hook} {
+		if _, err := os.Lstat(filepath.Join(root, name)); !errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	return os.RemoveAll(filepath.Join(root, Dir))
+}
 
 // Configs are the configurations that may change, ours last.
 var Configs = []string{"wireless", "network", "firewall", "dhcp", "system", "globalnet"}

@@ -221,6 +221,10 @@ restore() {
 		[ "$n" -lt 120 ] || return 1
 		sleep 1
 	done
+	[ -e "$D/armed" ] || { # who had the word before has done it
+		rm -rf "$CLAIM"
+		return 0
+	}
 	n=0
 	# Two that start and stop services at once would leave them as it happens.
 	while [ -e "$D/applying" ] && [ "$n" -lt 40 ]; do
@@ -283,7 +287,7 @@ start-apply) rm -f "$D/applied" && echo "$2" >"$D/limit" && : >"$D/alive" && : >
 limit) [ -e "$D/armed" ] && echo "$2" >"$D/limit" && : >"$D/alive" ;;
 undo) detach restore ;;
 restore) [ ! -e "$D/armed" ] || restore ;;
-confirm) [ -e "$D/armed" ] && claim && echo "$2" >"$CONFIRMED" && disarm ;;
+confirm) [ -e "$D/armed" ] && claim && [ -e "$D/armed" ] && echo "$2" >"$CONFIRMED" && disarm ;;
 boot) boot ;;
 *) exit 2 ;;
 esac

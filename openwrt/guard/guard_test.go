@@ -2,6 +2,9 @@ package guard_test
 
 import (
 	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -25,6 +28,25 @@ func TestPaths(t *testing.T) {
 		}
 		if slices.Contains(paths, "relative") || slices.Contains(paths, "/etc/globalnet/identity.key") {
 			t.Errorf("%s: %v", manager, paths)
+		}
+	}
+}
+
+// TestTidy: only what was never armed is removed.
+func TestTidy(t *testing.T) {
+	for name, stays := range map[string]bool{guard.Program: false, guard.Armed: true, guard.Hook: true} {
+		root := t.TempDir()
+		for _, file := range []string{guard.Program, name} {
+			path := filepath.Join(root, file)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := guard.Tidy(root); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(root, guard.Dir)); (err == nil) != stays {
+			t.Errorf("with %s: %v", name, err)
 		}
 	}
 }

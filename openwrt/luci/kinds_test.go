@@ -134,8 +134,11 @@ func TestKinds(t *testing.T) {
 				t.Errorf("%s is a secret: the pages say %v, the program %v", option, page.Secret, o.Secret)
 			}
 			for i, v := range values {
+				if page.Refused[i] && o.Kind == "bool" {
+					continue // there are more words for yes and no, which a box shows as well
+				}
 				switch no := refused(s, o, v); {
-				case page.Refused[i] && !no && o.Kind != "bool": // words for yes and no: a box shows them
+				case page.Refused[i] && !no:
 					t.Errorf("%s: the page refuses %q, which the agent takes", option, v)
 				case !page.Refused[i] && no && !slices.Contains(deep, option):
 					t.Errorf("%s: the page takes %q, which the agent refuses", option, v)

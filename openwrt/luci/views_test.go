@@ -178,7 +178,7 @@ func TestViews(t *testing.T) {
 
 	t.Run("status", func(t *testing.T) {
 		p.open(b, "status", rootSession)
-		b.WaitFor("document.querySelectorAll('.gn-spark path[d*=L]').length >= 2")
+		b.WaitFor(`Array.from(document.querySelectorAll(".gn-spark path")).filter(p => p.getAttribute("d").split("L").length > 5).length >= 2`)
 		id, err := n.ID()
 		must(t, err)
 		contains(t, b.Text("#view"), "GlobalNet is working: 2 neighbours, 4 nodes in reach.", id.String(), "radio", "this router", "Relays known")
@@ -364,7 +364,7 @@ func reader(t *testing.T, p *pages, b *chromium.Browser) {
 // TestSessions: rpcd's methods are all in the access list, those that change something
 // only for who may write, and the list names no others.
 func TestSessions(t *testing.T) {
-	out, err := exec.Command("go", "run", "../../cmd/globalnet", "rpcd", "list").Output()
+	out, err := exec.Command(labtest.Agent(t)[0], "rpcd", "list").Output()
 	must(t, err)
 	var methods map[string]any
 	must(t, json.Unmarshal(out, &methods))

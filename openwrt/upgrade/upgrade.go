@@ -26,15 +26,12 @@ const (
 	service  = "/etc/init.d/globalnet"
 	identity = "/etc/globalnet/identity.key"
 	settings = "/etc/config/globalnet"
-
-	// Keys is a folder of public keys of usign or minisign, any of which may sign.
-	Keys = "/etc/globalnet/keys"
 )
 
 // Options say what to do. File is needed.
 type Options struct {
 	File           string
-	Key            string // file of a public key; empty: all those in Keys
+	Key            string // file of a public key; empty: all those in guard.Keys
 	AllowUnsigned  bool
 	AllowDowngrade bool
 	DryRun         bool
@@ -246,9 +243,9 @@ func (u *upgrade) signature() error {
 	names := []string{u.o.Key}
 	if u.o.Key == "" {
 		names = nil
-		all, _ := os.ReadDir(Keys)
+		all, _ := os.ReadDir(guard.Keys)
 		for _, e := range all {
-			names = append(names, Keys+"/"+e.Name())
+			names = append(names, guard.Keys+"/"+e.Name())
 		}
 	}
 	var keys [][]byte
@@ -260,7 +257,7 @@ func (u *upgrade) signature() error {
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 && !u.o.AllowUnsigned {
-		return refuse("there is no key to check the signature with: --key names one, the folder %s keeps them, --allow-unsigned does without", Keys)
+		return refuse("there is no key to check the signature with: --key names one, the folder %s keeps them, --allow-unsigned does without", guard.Keys)
 	}
 	if u.o.AllowUnsigned && u.o.Key == "" {
 		keys = nil
