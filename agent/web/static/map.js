@@ -53,8 +53,12 @@ class Layout {
       n.x = from.x + far * Math.cos(turn);
       n.y = from.y + far * Math.sin(turn);
     }
-    this.shape = this.nodes.map((n) => n.id).join() + this.links.map((l) => l.a.order + '-' + l.b.order + (l.down ? 'd' : '')).join();
+    // A link that fails moves less than one that comes or goes: it may be back soon.
+    this.shape = this.nodes.map((n) => n.id).join() + this.links.map((l) => l.a.order + '-' + l.b.order).join();
+    const down = this.links.filter((l) => l.down).map((l) => l.a.order + '-' + l.b.order).join();
     if (this.shape !== before) this.heat = Math.max(this.heat, before ? 0.35 : 1);
+    else if (down !== this.down) this.heat = Math.max(this.heat, 0.12);
+    this.down = down;
   }
 
   get moving() { return this.heat > 0.004; }
@@ -161,6 +165,8 @@ export class Picture {
     const byVia = new Map();
     for (const n of this.layout.nodes) if (n.via && n.metric < 65535) byVia.set(n.via, (byVia.get(n.via) || 0) + 1);
     for (const n of this.layout.nodes) n.carries = byVia.get(n.id) || 0;
+    const weight = (n) => (n.self ? 1e5 : 0) + (n.exit ? 3e3 : 0) + (n.neighbour ? 2e3 : 0) + n.carries * 10 + n.degree;
+    this.important = [...this.layout.nodes].sort((a, b) => weight(b) - weight(a) || a.order - b.order);
     this.wake();
   }
 
@@ -322,16 +328,19 @@ export class Picture {
     pen.stroke();
   }
 
-  // paintLabels writes as many names as have room, the important ones first.
+  // paintLabels writes as many names as have room, the important ones first; few while
+  // all moves, for they cost the most and cannot be read then.
   paintLabels(c, focus) {
     const { pen, layout } = this;
-    const weight = (n) => (n === focus ? 1e6 : 0) + (n.self ? 1e5 : 0) + (n.exit ? 3e3 : 0) + (n.neighbour ? 2e3 : 0) + n.carries * 10 + n.degree;
+    const most = layout.heat > 0.03 && layout.nodes.length > 60 ? 24 : 80;
     const taken = [];
     pen.textBaseline = 'middle';
     pen.textAlign = 'center';
     pen.lineWidth = 3;
     pen.lineJoin = 'round';
-    for (const n of [...layout.nodes].sort((a, b) => weight(b) - weight(a) || a.order - b.order)) {
+    for (const n of focus ? [focus, ...this.important] : this.important) {
+      if (taken.length >= most) break;
+      if ((n === focus && taken.length) || n.sx < 0 || n.sy < 0 || n.sx > this.width || n.sy > this.height) continue;
       const strong = n === focus || n.self;
       pen.font = `${strong ? '600 13px' : '12px'} ${this.font}`;
       const key = (strong ? '!' : '') + n.label;
