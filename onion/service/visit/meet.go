@@ -148,7 +148,7 @@ func (d *door) introduce(ctx context.Context, r *rendezvous, list []*desc.Opened
 		held *client.Held
 		err  error
 	}
-	ways, began := make(chan way, 1), time.Now()
+	ways := make(chan way, 1)
 	d.v.tasks.Go(func() {
 		held, err := d.v.client.Hold(ctx, client.Want{Hops: d.v.client.Hops() + 1, Last: &hop, Stub: true})
 		ways <- way{held, err}
@@ -161,7 +161,6 @@ func (d *door) introduce(ctx context.Context, r *rendezvous, list []*desc.Opened
 	if err = errors.Join(err, w.err); err != nil {
 		return err
 	}
-	patience := min(max(6*time.Since(began), answerLeast), answerMost)
 	of := list[0]
 	for _, o := range list {
 		if slices.ContainsFunc(o.Points, func(p desc.IntroPoint) bool { return p.Auth == point.Auth }) {
@@ -177,10 +176,8 @@ func (d *door) introduce(ctx context.Context, r *rendezvous, list []*desc.Opened
 	if err != nil {
 		return err
 	}
-	if solution.Effort > 0 {
-		patience = queueTime
-	}
 	r.expect(i)
+	asked := time.Now()
 	status, err := say(ctx, w.held.Circuit(), i.Body(solution))
 	if err != nil {
 		return err
@@ -189,6 +186,11 @@ func (d *door) introduce(ctx context.Context, r *rendezvous, list []*desc.Opened
 		return fmt.Errorf("the introduction point answers: %s", status)
 	}
 	w.held.Close()
+	// Not by how long the circuits took: some may have been tried through relays that are gone.
+	patience := min(max(12*time.Since(asked), answerLeast), answerMost)
+	if solution.Effort > 0 {
+		patience = queueTime
+	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
