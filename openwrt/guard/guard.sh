@@ -117,9 +117,14 @@ arm() {
 	detach watch
 }
 
+limit() { echo "$1" >"$D/limit.new" && mv "$D/limit.new" "$D/limit"; }
+
 watch() {
-	local n=0
-	while [ "$n" -lt "$(cat "$D/limit" 2>/dev/null || echo 0)" ]; do
+	local n=0 limit=0 said
+	while :; do
+		said=$(cat "$D/limit" 2>/dev/null)
+		limit=${said:-$limit} # empty for the moment in which it is written
+		[ "$n" -lt "$limit" ] || break
 		sleep 1
 		n=$((n + 1))
 		[ -e "$D/armed" ] || return 0
@@ -283,8 +288,8 @@ case $1 in
 arm) arm "$2" ;;
 watch) watch ;;
 apply) apply ;;
-start-apply) rm -f "$D/applied" && echo "$2" >"$D/limit" && : >"$D/alive" && : >"$D/applying" && detach apply ;;
-limit) [ -e "$D/armed" ] && echo "$2" >"$D/limit" && : >"$D/alive" ;;
+start-apply) rm -f "$D/applied" && limit "$2" && : >"$D/alive" && : >"$D/applying" && detach apply ;;
+limit) [ -e "$D/armed" ] && limit "$2" && : >"$D/alive" ;;
 undo) detach restore ;;
 restore) [ ! -e "$D/armed" ] || restore ;;
 confirm) [ -e "$D/armed" ] && claim && [ -e "$D/armed" ] && echo "$2" >"$CONFIRMED" && disarm ;;
