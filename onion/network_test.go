@@ -179,9 +179,14 @@ func (w *network) meet() {
 
 func (w *network) wait(what string, until func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !until(); {
+	w.waitFor(20*time.Second, what, until)
+}
+
+func (w *network) waitFor(patience time.Duration, what string, until func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); !until(); {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("not within 20 s: %s", what)
+			w.t.Fatalf("not within %v: %s", patience, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
