@@ -65,6 +65,7 @@ func (v *visitor) get(path string, from int64) (*http.Response, net.Conn, error)
 	if err != nil {
 		return nil, nil, err
 	}
+	conn.SetDeadline(time.Now().Add(3 * newWorks)) // or it is no answer
 	request, err := http.NewRequest(http.MethodGet, "http://"+v.address+path, nil)
 	if err == nil {
 		request.Close = true
