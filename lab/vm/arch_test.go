@@ -17,6 +17,9 @@ func TestARM(t *testing.T) { line(t, "arm") }
 
 func line(t *testing.T, arch string) {
 	ctx := require(t)
+	if os.Getenv("LAB_VM_ALL") == "" {
+		t.Skip("takes long: make vm-test-all, or LAB_VM_ALL=1")
+	}
 	binary := filepath.Join(t.TempDir(), "globalnet")
 	if err := vm.Build(ctx, arch, binary, "globalnet/cmd/globalnet"); err != nil {
 		t.Fatal(err)

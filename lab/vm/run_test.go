@@ -19,7 +19,7 @@ func require(t *testing.T) context.Context {
 	if os.Getenv("LAB_VM") == "" {
 		t.Skip("boots a virtual machine: make vm-test, or LAB_VM=1")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -125,7 +125,7 @@ func TestRadios(t *testing.T) {
 		Files:    map[string]string{"/inside.test": buildTest(t, ctx, "amd64", "globalnet/lab/vm/inside"), "/globalnet": binary},
 		Programs: []string{"ip"},
 		Modules: append([]string{"wireguard", "veth", "tun", "mac80211_hwsim radios=5"},
-			"crc32c_generic", "nft_chain_nat", "nft_redir", "nft_ct", "nft_reject_inet", "nft_fib_inet", "nft_tproxy"),
+			"crc32c_generic", "nft_chain_nat", "nft_redir", "nft_ct", "nft_reject_inet", "nft_fib_inet", "nft_nat", "nft_objref", "nft_tproxy"),
 		Script:   "GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.timeout 3h " + os.Getenv("LAB_VM_ARGS"),
 		MemoryMB: 384,
 		Steady:   true,

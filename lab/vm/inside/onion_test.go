@@ -17,16 +17,20 @@ import (
 )
 
 // TestService opens a hidden service two radio hops away: the request goes through
-// the SOCKS proxy of n0, circuits of relays, WireGuard in the kernel and 802.11s. A
-// phone in the LAN of n0 opens it by its name alone.
+// the SOCKS proxy of n0, circuits of relays, WireGuard in the kernel and 802.11s.
 //
 //	phone --- n0 ~ ~ n1 ~ ~ n2          n3, n4 beside n1
-func TestService(t *testing.T) { service(t, kernel.RadioMesh) }
+func TestService(t *testing.T) { service(t, kernel.RadioMesh, false) }
 
-// TestAdHocService is the same over an ad-hoc cell.
-func TestAdHocService(t *testing.T) { service(t, kernel.RadioAdHoc) }
+// TestPhone opens it from a phone in the LAN of n0, by its name alone, over 802.11s and
+// over an ad-hoc cell.
+func TestPhone(t *testing.T) {
+	for _, mode := range []kernel.RadioMode{kernel.RadioMesh, kernel.RadioAdHoc} {
+		t.Run(string(mode), func(t *testing.T) { service(t, mode, true) })
+	}
+}
 
-func service(t *testing.T, mode kernel.RadioMode) {
+func service(t *testing.T, mode kernel.RadioMode, lan bool) {
 	require(t)
 	radios := open(t, 5)
 	// n0, n1, n3, n4 hear each other; n2 hears n1, n3 and n4.
@@ -39,16 +43,19 @@ func service(t *testing.T, mode kernel.RadioMode) {
 	if err := os.WriteFile(filepath.Join(www, "index.html"), []byte("hello over the air"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	phone, err := NewPhone(radios[0])
-	if err != nil {
-		t.Fatal(err)
+	var phone *Phone
+	if lan {
+		var err error
+		if phone, err = NewPhone(radios[0]); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { phone.Close() })
 	}
-	t.Cleanup(func() { phone.Close() })
 	agents := settle(t, mode, radios, func(i int) []string {
-		switch i {
-		case 0:
+		switch {
+		case i == 0 && lan:
 			return []string{"config lan 'lan'", "list interface '" + lanIfname + "'", "option dns '1'"}
-		case 2:
+		case i == 2:
 			return []string{"config hidden_service 'web'", "list port '80 " + www + "'"}
 		}
 		return nil
@@ -67,6 +74,7 @@ func service(t *testing.T, mode kernel.RadioMode) {
 		t.Fatalf("the service has no address: %q", address)
 	}
 	var body string
+	var err error
 	if !until(3*time.Minute, func() bool {
 		body, err = get(t.Context(), radios[0], address)
 		return err == nil
@@ -82,12 +90,14 @@ func service(t *testing.T, mode kernel.RadioMode) {
 		t.Errorf("a second time: %v", err)
 	}
 	measured(t, "a second request to it, "+string(mode), time.Since(again).Seconds(), "s")
-	again = time.Now()
-	body, addr, err := phone.Get(t.Context(), address)
-	if err != nil || body != "hello over the air" {
-		t.Errorf("from the LAN, by %v: %q, %v", addr, body, err)
+	if lan {
+		again = time.Now()
+		body, addr, err := phone.Get(t.Context(), address)
+		if err != nil || body != "hello over the air" {
+			t.Errorf("from the LAN, by %v: %q, %v", addr, body, err)
+		}
+		measured(t, "a phone in the LAN, name to page, "+string(mode), time.Since(again).Seconds(), "s")
 	}
-	measured(t, "a phone in the LAN, name to page, "+string(mode), time.Since(again).Seconds(), "s")
 	stop(t, agents)
 }
 

@@ -123,7 +123,7 @@ func write(dir string, last, most int) error {
 	}
 	fmt.Println("DONE main", i.NodeID())
 	if _, err := os.Stat(configIn(dir)); errors.Is(err, fs.ErrNotExist) {
-		if err := peers.WriteFile(configIn(dir), []byte("config globalnet 'main'\n\toption network 'street0'\n")); err != nil {
+		if err := peers.WriteFile(configIn(dir), []byte("config globalnet 'main'\n\toption state_dir '.'\n\toption network 'street0'\n")); err != nil {
 			return err
 		}
 	}
