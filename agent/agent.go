@@ -38,6 +38,9 @@ type Options struct {
 	// Adjust has the last word on a configuration that was read again; may be nil.
 	Adjust func(*config.Config)
 
+	// Saved is called when a request has changed the configuration's file; may be nil.
+	Saved func()
+
 	// SmallMemory bounds the records held for others more tightly.
 	SmallMemory bool
 
@@ -80,6 +83,7 @@ func New(o Options) (*Agent, error) {
 	c := o.Config
 	a := &Agent{o: o, config: c, history: newHistory(), logs: logs}
 	a.settings = newSettings(o.ConfigPath, a.Reload, o.Log)
+	a.settings.saved = o.Saved
 	rng := newRand()
 	a.book = newBookKeeper(filepath.Join(c.StateDir, "peers.state"), o.Log)
 	book := peers.New(id.NodeID(), rng)

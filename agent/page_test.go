@@ -338,3 +338,21 @@ func TestWhereThePageMayBe(t *testing.T) {
 		t.Error("who is of the LAN")
 	}
 }
+
+// OpenWrt's services are told of what was changed, and of what was put back.
+func TestChangesAreTold(t *testing.T) {
+	s, _, _ := newTestSettings(t)
+	told := 0
+	s.saved = func() { told++ }
+	changed, err := s.Change(t.Context(), loud(60))
+	if err != nil || told != 1 {
+		t.Fatalf("after a change: %v, told %d times", err, told)
+	}
+	bad := control.ChangeRequest{Changes: []control.OptionChange{{Section: "main", Option: "log_level", Value: control.Values{"loud"}}}}
+	if _, err := s.Change(t.Context(), bad); err == nil || told != 1 {
+		t.Errorf("after a change that is refused: %v, told %d times", err, told)
+	}
+	if err := s.Undo(t.Context(), changed.ID); err != nil || told != 2 {
+		t.Errorf("after an undo: %v, told %d times", err, told)
+	}
+}

@@ -30,6 +30,7 @@ const (
 type settings struct {
 	path   string // of the configuration
 	reload func(context.Context) (config.Diff, error)
+	saved  func()        // the file was changed and taken into use; may be nil
 	log    *slog.Logger
 	armed  chan struct{} // pending has changed
 
@@ -129,7 +130,14 @@ func (s *settings) Change(ctx context.Context, r control.ChangeRequest) (control
 		s.wake()
 	}
 	s.log.Info("the configuration was changed", "changes", d.String())
+	s.tell()
 	return out, nil
+}
+
+func (s *settings) tell() {
+	if s.saved != nil {
+		s.saved()
+	}
 }
 
 func (s *settings) wake() {
@@ -193,6 +201,7 @@ func (s *settings) putBack(ctx context.Context) error {
 		return err
 	}
 	_, err = s.reload(context.WithoutCancel(ctx))
+	s.tell()
 	return err
 }
 

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"globalnet/agent/config"
 	"globalnet/internal/identity"
@@ -90,4 +94,16 @@ func freeRadios() []string {
 		}
 	}
 	return free
+}
+
+// tellOpenWrt has its services look at what was written: ours then gives the radios what
+// the configuration says of them, by `globalnet setup`.
+func tellOpenWrt() {
+	const command = "/sbin/reload_config"
+	if _, err := os.Stat(command); err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	exec.CommandContext(ctx, command).Run() // the agent itself has taken the change already
 }

@@ -59,7 +59,7 @@ func runAgent(ctx context.Context, in *invocation) error {
 	}
 	defer k.Close()
 	a, err := agent.New(agent.Options{ConfigPath: in.configPath, Config: c, Log: log, Level: level, Kernel: k, Adjust: adjust,
-		SmallMemory: profile.SmallBuffers, Version: version, Radios: freeRadios})
+		SmallMemory: profile.SmallBuffers, Version: version, Radios: freeRadios, Saved: tellOpenWrt})
 	if err != nil {
 		return err
 	}
