@@ -30,7 +30,7 @@ const (
 type settings struct {
 	path   string // of the configuration
 	reload func(context.Context) (config.Diff, error)
-	saved  func()        // the file was changed and taken into use; may be nil
+	saved  func() // the file was changed and taken into use; may be nil
 	log    *slog.Logger
 	armed  chan struct{} // pending has changed
 
