@@ -8,7 +8,7 @@
 package clock
 
 import (
-	"slices"
+	"sort"
 	"time"
 
 	"globalnet/internal/identity"
@@ -188,7 +188,7 @@ func (c *Clock) Update(r Reading) {
 // Of two in the middle that is the one nearer to what we have if that is worth something,
 // otherwise the one nearer to a source.
 func (c *Clock) median(r Reading, votes []vote) (time.Time, Level) {
-	slices.SortFunc(votes, func(a, b vote) int { return a.time.Compare(b.time) })
+	sort.Slice(votes, func(i, j int) bool { return votes[i].time.Before(votes[j].time) })
 	chosen := votes[(len(votes)-1)/2]
 	if other := votes[len(votes)/2]; c.level <= Held {
 		now := c.Now(r)
