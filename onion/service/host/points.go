@@ -142,8 +142,11 @@ func (o *offer) made(p *point, node identity.NodeID, err error) {
 		if !node.IsZero() && !errors.Is(err, errTwice) {
 			o.avoid[node] = time.Now().Add(avoidPoint)
 		}
-		if len(o.avoid) >= len(o.h.cfg.Relays(time.Now())) {
+		if none := errors.Is(err, errTwice) && len(o.avoid) > 0; none || len(o.avoid) >= len(o.h.cfg.Relays(time.Now())) {
 			clear(o.avoid) // better one that failed than none
+			if none && len(o.points) == 0 {
+				o.failed.reset() // nobody reaches the service meanwhile
+			}
 		}
 		o.failed.failed(time.Now(), firstRetry, lastRetry)
 		if len(o.points) == 0 {
