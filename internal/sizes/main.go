@@ -19,8 +19,8 @@ import (
 // The budgets of a router with 16 MB of flash. They are given for MIPS, of which most of
 // these are; 32-bit ARM code is denser but packs worse, and may have a tenth more.
 const (
-	budget     = 13_100_000 // bytes of the stripped binary; 12,500,000 are aimed at (decision 0002)
-	packBudget = 4_250_000  // bytes of it compressed by gzip, as in a package; 4,200,000 are aimed at
+	budget     = 13_900_000 // bytes of the stripped binary; 12,500,000 are aimed at (decision 0002)
+	packBudget = 4_600_000  // bytes of it compressed by gzip, as in a package; 4,200,000 are aimed at
 )
 
 func (s size) packBudget() int64 {
