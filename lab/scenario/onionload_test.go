@@ -30,6 +30,9 @@ func TestOnionLoad(t *testing.T) {
 	for _, name := range []string{"b", "c", "d", "e", "f"} {
 		text += "set " + name + " memory small\n"
 	}
+	for _, exit := range []string{"e", "f"} { // unless it is another number than the default, little memory makes 512 of it
+		text += "set " + exit + " exit.connections 2000\n"
+	}
 	l := startOnion(t, text, 2)
 	for _, x := range []struct {
 		name string
