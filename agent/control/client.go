@@ -80,6 +80,27 @@ func (c *Client) exchange(ctx context.Context, method, path string, body []byte)
 	return nil, nil, fmt.Errorf("asking the agent: %w", err)
 }
 
+// last begins a request that lasts. There is no answer where ctx has ended, which is no
+// error, or where the agent refuses. The caller calls done.
+func (c *Client) last(ctx context.Context, method, path string, body []byte) (answer *http.Response, done func(), err error) {
+	answer, done, err = c.exchange(ctx, method, path, body)
+	if ctx.Err() != nil || err != nil {
+		if err == nil {
+			done()
+		}
+		if ctx.Err() != nil {
+			err = nil
+		}
+		return nil, nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+		done()
+		return nil, nil, errorOf(answer.Status, text)
+	}
+	return answer, done, nil
+}
+
 // Status asks for the whole state.
 func (c *Client) Status(ctx context.Context) (mesh.Status, error) {
 	var s mesh.Status

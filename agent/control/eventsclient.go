@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 )
@@ -19,18 +18,11 @@ var ErrEnded = errors.New("the agent has ended the events")
 // Watch tells of each change until ctx ends, and returns nil then: the name of a resource
 // and, as JSON, what it answers now. Data is not to be kept.
 func (c *Client) Watch(ctx context.Context, tell func(event string, data []byte)) error {
-	answer, done, err := c.exchange(ctx, http.MethodGet, eventsPath, nil)
-	if ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
+	answer, done, err := c.last(ctx, http.MethodGet, eventsPath, nil)
+	if answer == nil {
 		return err
 	}
 	defer done()
-	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-		return errorOf(answer.Status, text)
-	}
 	lines := bufio.NewScanner(answer.Body)
 	lines.Buffer(nil, maxEvent)
 	event := ""

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 )
 
@@ -44,18 +43,11 @@ func (c *Client) Tunnel(ctx context.Context, path string, tell func(TunnelEvent)
 	if err != nil {
 		return err
 	}
-	answer, done, err := c.exchange(ctx, http.MethodPost, tunnelPath, body)
-	if ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
+	answer, done, err := c.last(ctx, http.MethodPost, tunnelPath, body)
+	if answer == nil {
 		return err
 	}
 	defer done()
-	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-		return errorOf(answer.Status, text)
-	}
 	for d := json.NewDecoder(answer.Body); ; {
 		var e TunnelEvent
 		if err := d.Decode(&e); err != nil {
