@@ -36,9 +36,6 @@ set r25 lan.interface lan
 set r25 lan.dns 1
 `
 
-// noise is what a browser says of a header that only counts over HTTPS.
-const noise = "Cross-Origin-Opener-Policy"
-
 const pagePassword = "four words are enough"
 
 func must(t *testing.T, err error) {
@@ -133,7 +130,7 @@ func villageWizard(t *testing.T, _ *lab.Lab, b *chromium.Browser, url string) {
 	says(b, "Log out")
 	b.WaitFor(`document.querySelector('.router').innerText === 'middle house'`)
 	b.Screenshot("village-overview")
-	quiet(t, b, "wizard", noise)
+	quiet(t, b, "wizard")
 }
 
 func villageMap(t *testing.T, l *lab.Lab, b *chromium.Browser, url string) {
@@ -154,7 +151,7 @@ func villageMap(t *testing.T, l *lab.Lab, b *chromium.Browser, url string) {
 	b.Screenshot("village-map-cut")
 	must(t, l.Heal("r13", "r14"))
 	b.WaitFor(row + `.includes('neighbour')`)
-	quiet(t, b, "map", noise)
+	quiet(t, b, "map")
 }
 
 func villageService(t *testing.T, l *lab.Lab, b *chromium.Browser, url string) {
@@ -179,7 +176,7 @@ func villageService(t *testing.T, l *lab.Lab, b *chromium.Browser, url string) {
 	if title := tablet.Text("h1"); title != "Fresh cheese" {
 		t.Errorf("the tablet shows %q", title)
 	}
-	quiet(t, b, "service", noise)
+	quiet(t, b, "service")
 }
 
 func villageMode(t *testing.T, l *lab.Lab, b *chromium.Browser, url string) {
@@ -194,7 +191,7 @@ func villageMode(t *testing.T, l *lab.Lab, b *chromium.Browser, url string) {
 	}
 	b.WaitFor(`document.querySelector('[name=mode-lan][value=all]').checked`)
 	b.Screenshot("village-mode")
-	quiet(t, b, "mode", noise)
+	quiet(t, b, "mode")
 }
 
 func villagePassword(t *testing.T, l *lab.Lab, b *chromium.Browser, url string) {
@@ -222,5 +219,5 @@ func villagePassword(t *testing.T, l *lab.Lab, b *chromium.Browser, url string) 
 	b.Key("Enter")
 	says(b, "cheese")
 	b.Screenshot("village-again")
-	quiet(t, b, "password", noise, "403")
+	quiet(t, b, "password", "403")
 }
