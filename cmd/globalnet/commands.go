@@ -105,19 +105,19 @@ func commands() []command {
 			example: "globalnet dht status\nglobalnet dht status --json",
 		},
 		{
-			name: "dht get", args: "NODEID [NAME]", least: 1, most: 2, flags: "json path raw onion config socket", run: dhtGet,
+			name: "dht get", args: "NODEID [NAME]", least: 1, most: 2, flags: "slow json path raw onion config socket", run: dhtGet,
 			summary: "Read what a node has published under a name; without a name, its node record.",
 			detail:  "The newest version that was found is verified and printed. The exit code is 1 if there is none.",
 			example: "globalnet dht get hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb\nglobalnet dht get hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb greeting --path\nglobalnet dht get hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb greeting --onion",
 		},
 		{
-			name: "dht put", args: "NAME VALUE|-", least: 2, most: 2, flags: "json path config socket", run: dhtPut,
+			name: "dht put", args: "NAME VALUE|-", least: 2, most: 2, flags: "slow json path config socket", run: dhtPut,
 			summary: "Publish a value of this node under a name.",
 			detail:  "It is signed by this node's key, and readable for who knows NodeID and name. It stays\npublished, after restarts of the agent too, until it is withdrawn; other nodes keep it for an\nhour when this one is away. - reads the value from stdin. A new value replaces the old one.",
 			example: "globalnet dht put greeting hello\ndate | globalnet dht put greeting -\nglobalnet dht put address \"$(ip -6 -br address show br-lan)\"",
 		},
 		{
-			name: "dht withdraw", args: "NAME", least: 1, most: 1, flags: "json path config socket", run: dhtWithdraw,
+			name: "dht withdraw", args: "NAME", least: 1, most: 1, flags: "slow json path config socket", run: dhtWithdraw,
 			summary: "Take back what was published under a name.",
 			detail:  "The nodes that hold the value, and those that ask for it, are told that it is gone. Who read it\nbefore may have kept it.",
 			example: "globalnet dht withdraw greeting",
@@ -128,12 +128,12 @@ func commands() []command {
 			example: "globalnet dht list\nglobalnet dht list --json",
 		},
 		{
-			name: "dht lookup", args: "NODEID|KEY", least: 1, most: 1, flags: "json path config socket", run: dhtLookup,
+			name: "dht lookup", args: "NODEID|KEY", least: 1, most: 1, flags: "slow json path config socket", run: dhtLookup,
 			summary: "List the nodes closest to a node or a key of 64 hexadecimal digits.",
 			example: "globalnet dht lookup hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb --path\nglobalnet dht lookup 4f0c1e2d3b4a5968778695a4b3c2d1e00f1e2d3c4b5a69788796a5b4c3d2e1f0 --json",
 		},
 		{
-			name: "reload", flags: "json config socket", run: reload,
+			name: "reload", flags: "slow json config socket", run: reload,
 			summary: "Make the agent read its configuration again.",
 			detail:  "Links that need not change stay up. What holds only after a restart is named.",
 			example: "globalnet reload",

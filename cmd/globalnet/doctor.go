@@ -59,7 +59,7 @@ const doctorWait = 3 * time.Second // for one answer of the agent or of DNS
 func careCommands() []command {
 	return []command{
 		{
-			name: "doctor", flags: "json config socket root", run: doctor,
+			name: "doctor", flags: "slow json config socket root", run: doctor,
 			summary: "Examine this node: what is wrong, and what to do about it.",
 			detail:  "It looks at the configuration, the kernel, firewall, radios, clock, flash and memory, and asks the\nagent for neighbours, the hash table, the onion, services and the LAN. It changes nothing. The exit\ncode is 1 if something is broken. As root it sees the firewall too.",
 			example: "globalnet doctor\nglobalnet doctor --json",

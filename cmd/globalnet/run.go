@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"globalnet/agent/config"
@@ -64,7 +65,7 @@ type command struct {
 	summary string
 	detail  string
 	example string
-	flags   string // which of the flags it has: any of "json path raw config socket identity root interval connect", of serviceFlags and radioFlags
+	flags   string // which of the flags it has: any of "json path raw config socket identity root interval connect slow", of serviceFlags and radioFlags
 	run     func(ctx context.Context, in *invocation) error
 }
 
@@ -82,7 +83,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if err == nil {
+		stop := func() {}
+		if cmd.has("slow") {
+			stop = sync.OnceFunc(waiting(stderr, cmd.name))
+			in.stdout = &answerWriter{stdout, stop}
+		}
 		err = cmd.run(ctx, in)
+		stop()
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "globalnet %s: %s\n", cmd.name, explain(err))

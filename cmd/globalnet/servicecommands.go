@@ -46,7 +46,7 @@ func serviceCommands() []command {
 	const client = "client-ynmixtpdrkjc5remrswx5oudcze55rcaxzgb2o3cfibgmhjn6awsd47t"
 	return []command{
 		{
-			name: "service add", args: "NAME", least: 1, most: 1, flags: "json config socket target", run: serviceAdd,
+			name: "service add", args: "NAME", least: 1, most: 1, flags: "slow json config socket target", run: serviceAdd,
 			summary: "Offer a port or a folder as a hidden service.",
 			detail: "It is reached by an address that follows from its key, from every node, and nobody learns\nwhere it is. The key is made now, and is kept: the address stays. NAME is for you, others do\n" +
 				"not see it. The same NAME again adds a port. It is written into the configuration file.",

@@ -20,6 +20,9 @@ const (
 
 // isTerminal reports whether w, or a reader, is one.
 func isTerminal(w any) bool {
+	if a, ok := w.(*answerWriter); ok {
+		w = a.Writer
+	}
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
