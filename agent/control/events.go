@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"globalnet/mesh"
@@ -21,10 +20,7 @@ const (
 	maxWatchers   = 8
 )
 
-// watchers counts the requests for events of this process.
-var watchers atomic.Int32
-
-// view is a resource that events tell of. Mark is a digest of what a viewer wants to
+// eventView is a resource that events tell of. Mark is a digest of what a viewer wants to
 // see at once; ages and counters are left out of it.
 type eventView struct {
 	name string
@@ -97,8 +93,8 @@ func markLAN(v any) any {
 
 // events sends what changes, until the reader or the agent goes.
 func (a api) events(w http.ResponseWriter, r *http.Request) {
-	defer watchers.Add(-1)
-	if watchers.Add(1) > maxWatchers {
+	defer a.watchers.Add(-1)
+	if a.watchers.Add(1) > maxWatchers {
 		w.Header().Set("Content-Type", "application/json")
 		fail(w, http.StatusServiceUnavailable, Error{Code: "busy", Message: fmt.Sprintf("%d readers of events are there already", maxWatchers), Hint: "close one, or ask for /v1/status now and then"})
 		return

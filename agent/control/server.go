@@ -1,7 +1,8 @@
 // Package control is the agent's control API: HTTP and JSON on a Unix socket
 // that only its owner can open. docs/protocols/control.md describes it.
 //
-// The server holds no state of its own; everything comes from the Agent it is given.
+// The server holds no state but a count of readers of events; everything comes from the
+// Agent it is given.
 package control
 
 import (
@@ -17,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -217,7 +219,7 @@ func Serve(ctx context.Context, l net.Listener, agent Agent, log *slog.Logger) e
 
 // Handler is the API without its socket.
 func Handler(agent Agent) http.Handler {
-	a := api{agent}
+	a := api{agent, new(atomic.Int32)}
 	mux := http.NewServeMux()
 	for _, r := range resources {
 		mux.HandleFunc(r.method+" "+r.path, r.serve(a))
@@ -320,7 +322,10 @@ func Routes() (list []Route) {
 	return list
 }
 
-type api struct{ agent Agent }
+type api struct {
+	agent    Agent
+	watchers *atomic.Int32 // requests for events that last
+}
 
 func view(of func(mesh.Status) any) func(a api) http.HandlerFunc {
 	return func(a api) http.HandlerFunc {

@@ -43,6 +43,30 @@ func inside(t *testing.T, f func(run func(args ...string) string)) {
 	}
 }
 
+// A doctor sees whose chains drop what comes in, and not ours.
+func TestDrops(t *testing.T) {
+	nft := labtest.RequireProgram(t, "nft")
+	inside(t, func(run func(args ...string) string) {
+		f := New(nil)
+		if err := f.Apply(rules(Network{Name: "lan", Interfaces: []string{"br-lan"}, Mode: All})); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Drops(); err != nil || len(got) != 0 {
+			t.Errorf("of ours: %v, %v", got, err)
+		}
+		run(nft, "add", "table", "inet", "fw4")
+		run(nft, "add", "chain", "inet", "fw4", "input", "{ type filter hook input priority 0; policy drop; }")
+		run(nft, "add", "chain", "inet", "fw4", "forward", "{ type filter hook forward priority 0; policy drop; }")
+		run(nft, "add", "chain", "inet", "fw4", "open", "{ type filter hook input priority 1; policy accept; }")
+		if got, err := Drops(); err != nil || len(got) != 1 || got[0] != "fw4/input" {
+			t.Errorf("%v, %v; want fw4/input", got, err)
+		}
+		if err := f.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestRulesComeAndGo(t *testing.T) {
 	nft := labtest.RequireProgram(t, "nft")
 	inside(t, func(run func(args ...string) string) {
