@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { labtest.Main(m) }
 
 // patience is how long a neighbourhood may take for anything. It is no
 // measurement: benchmarks measure.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // start runs a neighbourhood and ends it with the test. The logs of a test that
 // failed are printed.
