@@ -83,7 +83,7 @@ func history(neighbour string) object {
 			rtt = append(rtt, 1400+i*2699%900)
 		}
 	}
-	return object{"neighbour": neighbour, "every_ns": 10_000_000_000, "age_ns": 3_200_000_000, "rx": rx, "tx": tx, "loss": loss, "rtt_us": rtt}
+	return object{"neighbour": neighbour, "every_ns": int64(10_000_000_000), "age_ns": int64(3_200_000_000), "rx": rx, "tx": tx, "loss": loss, "rtt_us": rtt}
 }
 
 func logLines(after string) object {
