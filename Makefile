@@ -43,9 +43,14 @@ leak-test: ## 76 events of a router, after none of which a LAN client's packet l
 race: ## run the tests with the race detector (needs a C compiler for the detector)
 	CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) $(PKG)
 
-lint: ## gofmt, vet, staticcheck; flash builds for Windows and macOS
+ON_MIPS  := GOOS=linux GOARCH=mips GOMIPS=softfloat CGO_ENABLED=0
+lint: ## gofmt, vet (for 32 bits too, and what atomics must be aligned to), staticcheck; flash builds for Windows and macOS
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	$(GO) vet -tags $(TAGS) $(PKG)
+	$(GO) build -o bin/vetalign ./internal/vetalign
+	$(ON_MIPS) $(GO) vet -vettool=$(CURDIR)/bin/vetalign -tags $(TAGS) $(PKG)
+	$(ON_MIPS) GOFLAGS='$(GOFLAGS) -tags=$(TAGS)' bin/vetalign -test=false \
+		$$($(ON_MIPS) $(GO) list -deps -tags $(TAGS) -f '{{if not .Standard}}{{.ImportPath}}{{end}}' ./cmd/globalnet)
 	GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./cmd/flash
 	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/flash
 	$(GO) tool staticcheck -tags $(TAGS) $(PKG)
