@@ -13,8 +13,9 @@ import (
 	"strings"
 )
 
-// packed are the files of the folder static, each compressed: lines of name and length,
-// an empty line, and the files one after the other. `go test ./agent/web -update` makes it.
+// packed are the files of the page, made of the folder static, each compressed: lines of
+// name and length, an empty line, and the files one after the other. `go test ./agent/web
+// -update` makes it.
 //
 //go:embed static.pack
 var packed []byte

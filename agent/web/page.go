@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"html"
 	"net/http"
@@ -61,11 +62,14 @@ func languageOf(accept string) *words {
 	return &english
 }
 
-// servePage answers with index.html and the status in it.
+// servePage answers with index.html, and the session and the status in it.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	t := languageOf(r.Header.Get("Accept-Language"))
 	owner := s.sessions.valid(time.Now(), r, s.password.hash())
 	page := bytes.ReplaceAll(s.assets.index, []byte("<!--lang-->"), []byte(t.lang))
+	// The page needs not ask for it. As an attribute it is no script, which the policy forbids.
+	session, _ := json.Marshal(s.session(r.Context(), owner))
+	page = bytes.Replace(page, []byte(`data-session=""`), []byte(`data-session="`+html.EscapeString(string(session))+`"`), 1)
 	page = bytes.Replace(page, []byte("<!--status-->"), s.status(r, t, owner), 1)
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")

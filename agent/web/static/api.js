@@ -41,17 +41,19 @@ export const get = (path, seconds) => request('GET', path, undefined, seconds);
 export const post = (path, body, seconds) => request('POST', path, body, seconds);
 
 // The session, as GET /v1/session tells it.
-export let session = {};
+export const session = {};
+const know = (answer) => Object.assign(session, answer);
 let changed = () => {};
 let onlineChanged = () => {};
 let online = true;
 
-// begin asks for the session; onChange is told 'login', 'logout' or 'expired',
-// onOnline whether the router answers.
+// begin takes the session that came with the page, or asks for it; onChange is told
+// 'login', 'logout' or 'expired', onOnline whether the router answers.
 export async function begin(onChange, onOnline) {
   changed = onChange;
   onlineChanged = onOnline;
-  session = await get('session');
+  const { session: came } = document.getElementById('main').dataset;
+  know(came ? JSON.parse(came) : await get('session'));
 }
 
 function setOnline(is) {
@@ -66,7 +68,7 @@ async function expired() {
   if (looking || !session.login) return;
   looking = true;
   try {
-    session = await get('session');
+    know(await get('session'));
   } catch { /* asked again with the next refusal */ }
   looking = false;
   if (!session.login) leave('expired');
@@ -78,19 +80,19 @@ function leave(why) {
 }
 
 export async function login(password) {
-  session = await post('login', { password });
+  know(await post('login', { password }));
   leave('login');
 }
 
 export async function setup(answers) {
   await post('setup', answers);
-  session = await get('session');
+  know(await get('session'));
   leave('login');
 }
 
 export async function logout() {
   await post('logout');
-  session = await get('session');
+  know(await get('session'));
   leave('logout');
 }
 

@@ -29,7 +29,8 @@ function fill(el, props, children) {
 // loaded only when it is wanted.
 const languages = { en: 'English', es: 'Español' };
 let words = {};
-export let language = 'en';
+let language = 'en';
+export const languageNow = () => language;
 
 export async function speak() {
   let wanted = navigator.language.slice(0, 2);

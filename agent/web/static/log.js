@@ -1,7 +1,7 @@
 // What the agent said, the newest at the bottom.
 
 import { get } from './api.js';
-import { button, card, h, language, number, say, select, t } from './kit.js';
+import { button, card, h, languageNow, number, say, select, t } from './kit.js';
 
 const keep = 1000; // lines in the page
 const levels = ['debug', 'info', 'warn', 'error'];
@@ -28,7 +28,7 @@ export function show(page, until) {
     const time = new Date(line.time);
     const level = line.level.toLowerCase();
     const x = { level, text: `${line.time} ${level} ${line.message} ${attrs}` };
-    x.el = h('li', { class: level }, h('time', { datetime: line.time }, time.toLocaleTimeString(language)), h('span', { class: 'level' }, t(level)), h('span', null, line.message), attrs && h('span', { class: 'dim' }, attrs));
+    x.el = h('li', { class: level }, h('time', { datetime: line.time }, time.toLocaleTimeString(languageNow())), h('span', { class: 'level' }, t(level)), h('span', null, line.message), attrs && h('span', { class: 'dim' }, attrs));
     x.el.hidden = !matches(x);
     shown.push(x);
     lines.append(x.el);
