@@ -3,13 +3,13 @@ package firewall
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"sort"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"globalnet/mesh/kernel/rtnl"
 )
 
 // Our bits of the mark, far from those that mwan3, PBR and others use.
@@ -28,22 +28,16 @@ const (
 	ruleGoOn     = 185
 	ruleProtocol = 72
 	proxyTable   = 18321
-
-	actionNop    = 3 // FR_ACT_NOP of the kernel
-	actionForbid = unix.RTN_PROHIBIT
 )
 
 var families = []int{unix.AF_INET, unix.AF_INET6}
 
 // wanted are the policy rules that r needs, in the order in which they are made.
-func wanted(r Rules) (list []netlink.Rule) {
-	add := func(family, priority int, change func(*netlink.Rule)) {
-		rule := netlink.NewRule()
+func wanted(r Rules) (list []rtnl.Rule) {
+	add := func(family, priority int, rule rtnl.Rule) {
 		rule.Family, rule.Priority, rule.Protocol = family, priority, ruleProtocol
-		change(rule)
-		list = append(list, *rule)
+		list = append(list, rule)
 	}
-	mask := uint32(markMask)
 	for _, family := range families {
 		begun := false
 		for _, n := range r.Networks {
@@ -52,18 +46,15 @@ func wanted(r Rules) (list []netlink.Rule) {
 			}
 			if !begun {
 				begun = true
-				add(family, ruleGoOn, func(r *netlink.Rule) { r.Type = actionNop })
-				add(family, ruleProxy, func(r *netlink.Rule) { r.Mark, r.Mask, r.Table = markProxy, &mask, proxyTable })
-				add(family, ruleOff, func(r *netlink.Rule) { r.Mark, r.Mask, r.Goto = markOff, &mask, ruleGoOn })
+				add(family, ruleGoOn, rtnl.Rule{Action: unix.FR_ACT_NOP})
+				add(family, ruleProxy, rtnl.Rule{Mark: markProxy, Mask: markMask, Action: unix.FR_ACT_TO_TBL, Table: proxyTable})
+				add(family, ruleOff, rtnl.Rule{Mark: markOff, Mask: markMask, Action: unix.FR_ACT_GOTO, Goto: ruleGoOn})
 			}
 			for _, ifname := range n.Interfaces {
 				if n.Mesh && family == unix.AF_INET6 {
-					add(family, ruleMesh, func(rule *netlink.Rule) {
-						rule.IifName, rule.Goto = ifname, ruleGoOn
-						rule.Dst = &net.IPNet{IP: r.Mesh.Addr().AsSlice(), Mask: net.CIDRMask(r.Mesh.Bits(), 128)}
-					})
+					add(family, ruleMesh, rtnl.Rule{Ifname: ifname, Destination: r.Mesh, Action: unix.FR_ACT_GOTO, Goto: ruleGoOn})
 				}
-				add(family, ruleForbid, func(r *netlink.Rule) { r.IifName, r.Type = ifname, actionForbid })
+				add(family, ruleForbid, rtnl.Rule{Ifname: ifname, Action: unix.FR_ACT_PROHIBIT})
 			}
 		}
 	}
@@ -76,24 +67,23 @@ type ruleKey struct {
 	ifname           string
 }
 
-func keyOf(r netlink.Rule) ruleKey { return ruleKey{r.Family, r.Priority, r.IifName} }
+func keyOf(r rtnl.Rule) ruleKey { return ruleKey{r.Family, r.Priority, r.Ifname} }
 
-func isOurs(r netlink.Rule) bool {
+func isOurs(r rtnl.Rule) bool {
 	return r.Protocol == ruleProtocol && r.Priority >= ruleProxy && r.Priority <= ruleGoOn
 }
 
 // installed lists our policy rules in the kernel. A system without IPv6 has none there.
-func installed() (list []netlink.Rule, err error) {
+func installed() (list []rtnl.Rule, err error) {
 	for _, family := range families {
-		rules, err := netlink.RuleList(family)
+		rules, err := rtnl.Rules(family)
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
 			continue
 		}
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-			return nil, fmt.Errorf("listing policy rules: %w", err)
+		if err != nil {
+			return nil, err
 		}
 		for _, r := range rules {
-			r.Family = family
 			if isOurs(r) {
 				list = append(list, r)
 			}
@@ -109,7 +99,7 @@ func addRoutes(r Rules) error {
 		return err
 	}
 	for _, rule := range wanted(r) {
-		if slices.ContainsFunc(have, func(h netlink.Rule) bool { return keyOf(h) == keyOf(rule) }) {
+		if slices.ContainsFunc(have, func(h rtnl.Rule) bool { return keyOf(h) == keyOf(rule) }) {
 			continue
 		}
 		if rule.Priority == ruleProxy {
@@ -117,7 +107,7 @@ func addRoutes(r Rules) error {
 				return err
 			}
 		}
-		err := netlink.RuleAdd(&rule)
+		err := rule.Add()
 		if err != nil && !errors.Is(err, unix.EEXIST) && !(rule.Family == unix.AF_INET6 && errors.Is(err, unix.EAFNOSUPPORT)) {
 			return fmt.Errorf("adding policy rule %d: %w", rule.Priority, err)
 		}
@@ -126,9 +116,8 @@ func addRoutes(r Rules) error {
 }
 
 // routesIn lists our routes of a table.
-func routesIn(family, table int) []netlink.Route {
-	filter := &netlink.Route{Table: table, Protocol: ruleProtocol}
-	routes, err := netlink.RouteListFiltered(family, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
+func routesIn(family, table int) []rtnl.Route {
+	routes, err := rtnl.Routes(family, table, ruleProtocol)
 	if err != nil {
 		return nil // a system without that family
 	}
@@ -144,10 +133,10 @@ const lastMetric = 0x7ffffffe
 // What was held once stays so until nothing of ours is left.
 func holdPrefixes(r Rules) error {
 	var errs []error
-	held := map[string]bool{}
+	held := map[netip.Prefix]bool{}
 	for _, family := range families {
 		for _, route := range routesIn(family, unix.RT_TABLE_MAIN) {
-			held[route.Dst.String()] = true
+			held[route.Destination] = true
 		}
 	}
 	for _, n := range r.Networks {
@@ -155,14 +144,13 @@ func holdPrefixes(r Rules) error {
 			continue
 		}
 		for _, p := range append(prefixesOf(n.Interfaces), r.Mesh) {
-			if p.Addr().IsLinkLocalUnicast() || p.Bits() == 0 || held[p.String()] {
+			if p.Addr().IsLinkLocalUnicast() || p.Bits() == 0 || held[p] {
 				continue
 			}
-			held[p.String()] = true
-			err := netlink.RouteReplace(&netlink.Route{
-				Dst:  &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())},
-				Type: unix.RTN_UNREACHABLE, Table: unix.RT_TABLE_MAIN, Priority: lastMetric, Protocol: ruleProtocol,
-			})
+			held[p] = true
+			err := rtnl.Route{
+				Destination: p, Type: unix.RTN_UNREACHABLE, Table: unix.RT_TABLE_MAIN, Metric: lastMetric, Protocol: ruleProtocol,
+			}.Replace()
 			if err != nil && !(p.Addr().Is6() && errors.Is(err, unix.EAFNOSUPPORT)) {
 				errs = append(errs, fmt.Errorf("holding the prefix %s: %w", p, err))
 			}
@@ -178,10 +166,8 @@ func heldPrefixes(r Rules) (list []netip.Prefix) {
 	}
 	for _, family := range families {
 		for _, route := range routesIn(family, unix.RT_TABLE_MAIN) {
-			addr, ok := netip.AddrFromSlice(route.Dst.IP)
-			ones, _ := route.Dst.Mask.Size()
-			if p := netip.PrefixFrom(addr.Unmap(), ones); ok && p != r.Mesh {
-				list = append(list, p)
+			if route.Destination != r.Mesh {
+				list = append(list, route.Destination)
 			}
 		}
 	}
@@ -191,7 +177,7 @@ func heldPrefixes(r Rules) (list []netip.Prefix) {
 
 // deliver has what the proxy's table is asked for end on this machine.
 func deliver(family int) error {
-	lo, err := netlink.LinkByName("lo")
+	lo, err := rtnl.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("finding the loopback interface: %w", err)
 	}
@@ -199,10 +185,9 @@ func deliver(family int) error {
 	if family == unix.AF_INET6 {
 		all = netip.MustParsePrefix("::/0")
 	}
-	err = netlink.RouteReplace(&netlink.Route{
-		Family: family, Table: proxyTable, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, LinkIndex: lo.Attrs().Index, Protocol: ruleProtocol,
-		Dst: &net.IPNet{IP: all.Addr().AsSlice(), Mask: net.CIDRMask(0, all.Addr().BitLen())},
-	})
+	err = rtnl.Route{
+		Destination: all, Table: proxyTable, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST, Index: lo.Index, Protocol: ruleProtocol,
+	}.Replace()
 	if err != nil && !(family == unix.AF_INET6 && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EACCES))) {
 		return fmt.Errorf("adding the route of the proxy: %w", err)
 	}
@@ -218,8 +203,8 @@ func dropRoutes(r Rules) error {
 	want := wanted(r)
 	var errs []error
 	for _, rule := range have {
-		if !slices.ContainsFunc(want, func(w netlink.Rule) bool { return keyOf(w) == keyOf(rule) }) {
-			if err := netlink.RuleDel(&rule); err != nil && !errors.Is(err, unix.ENOENT) {
+		if !slices.ContainsFunc(want, func(w rtnl.Rule) bool { return keyOf(w) == keyOf(rule) }) {
+			if err := rule.Delete(); err != nil && !errors.Is(err, unix.ENOENT) {
 				errs = append(errs, fmt.Errorf("removing policy rule %d: %w", rule.Priority, err))
 			}
 		}
@@ -228,7 +213,7 @@ func dropRoutes(r Rules) error {
 		for _, family := range families {
 			for _, table := range []int{proxyTable, unix.RT_TABLE_MAIN} {
 				for _, route := range routesIn(family, table) {
-					errs = append(errs, netlink.RouteDel(&route))
+					errs = append(errs, route.Delete())
 				}
 			}
 		}
@@ -242,7 +227,7 @@ func routesAreThere(r Rules) bool {
 		return true // it cannot be told
 	}
 	for _, w := range wanted(r) {
-		if !slices.ContainsFunc(have, func(h netlink.Rule) bool { return keyOf(h) == keyOf(w) }) {
+		if !slices.ContainsFunc(have, func(h rtnl.Rule) bool { return keyOf(h) == keyOf(w) }) {
 			return false
 		}
 	}

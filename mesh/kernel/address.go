@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"globalnet/mesh"
+	"globalnet/mesh/kernel/rtnl"
 )
 
 // unreachableMetric is worse than that of any route to a node.
@@ -34,12 +33,12 @@ func (k *Kernel) SetAddress(ctx context.Context, addr netip.Addr) error {
 }
 
 func (k *Kernel) setAddress(addr netip.Addr) error {
-	lo, err := netlink.LinkByName("lo")
+	lo, err := rtnl.LinkByName("lo")
 	if err != nil {
 		return err
 	}
-	if lo.Attrs().Flags&net.FlagUp == 0 {
-		if err := netlink.LinkSetUp(lo); err != nil {
+	if lo.Flags&unix.IFF_UP == 0 {
+		if err := lo.SetUp(); err != nil {
 			return fmt.Errorf("bringing lo up: %w", err)
 		}
 	}
@@ -47,7 +46,7 @@ func (k *Kernel) setAddress(addr netip.Addr) error {
 		return err
 	}
 	// The table comes before the address, so that no packet from it leaves by another route.
-	if err := netlink.RouteReplace(k.unreachable()); err != nil {
+	if err := k.unreachable().Replace(); err != nil {
 		return fmt.Errorf("adding the unreachable route: %w", err)
 	}
 	if err := k.addRule(); err != nil {
@@ -56,21 +55,21 @@ func (k *Kernel) setAddress(addr netip.Addr) error {
 	if err := k.removeAddresses(lo, addr); err != nil {
 		return err
 	}
-	a := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(addr, 128)), Flags: unix.IFA_F_NODAD}
-	if err := netlink.AddrReplace(lo, a); err != nil {
+	a := rtnl.Address{Index: lo.Index, Prefix: netip.PrefixFrom(addr, 128), Flags: unix.IFA_F_NODAD}
+	if err := a.Replace(); err != nil {
 		return fmt.Errorf("adding the address to lo: %w", err)
 	}
 	return k.enableForwarding()
 }
 
 // unreachable is the route for all of the mesh that is not reachable now.
-func (k *Kernel) unreachable() *netlink.Route {
-	return &netlink.Route{
-		Dst:      ipNet(meshPrefix),
-		Table:    k.cfg.Table,
-		Protocol: netlink.RouteProtocol(k.cfg.Protocol),
-		Priority: unreachableMetric,
-		Type:     unix.RTN_UNREACHABLE,
+func (k *Kernel) unreachable() rtnl.Route {
+	return rtnl.Route{
+		Destination: meshPrefix,
+		Table:       k.cfg.Table,
+		Protocol:    uint8(k.cfg.Protocol),
+		Metric:      unreachableMetric,
+		Type:        unix.RTN_UNREACHABLE,
 	}
 }
 
@@ -80,66 +79,55 @@ func (k *Kernel) addRule() error {
 		return err
 	}
 	have := false
-	for i := range rules {
-		if !have && prefixOf(rules[i].Dst) == meshPrefix {
+	for _, r := range rules {
+		if !have && r.Destination == meshPrefix {
 			have = true
 			continue
 		}
-		if err := netlink.RuleDel(&rules[i]); err != nil && !gone(err) {
+		if err := r.Delete(); err != nil && !gone(err) {
 			return fmt.Errorf("removing an old rule: %w", err)
 		}
 	}
 	if have {
 		return nil
 	}
-	r := netlink.NewRule()
-	r.Family = unix.AF_INET6
-	r.Dst = ipNet(meshPrefix)
-	r.Table = k.cfg.Table
-	r.Priority = k.cfg.Rule
-	r.Protocol = uint8(k.cfg.Protocol)
-	if err := netlink.RuleAdd(r); err != nil && !errors.Is(err, unix.EEXIST) {
+	r := rtnl.Rule{
+		Family:      unix.AF_INET6,
+		Destination: meshPrefix,
+		Action:      unix.FR_ACT_TO_TBL,
+		Table:       k.cfg.Table,
+		Priority:    k.cfg.Rule,
+		Protocol:    uint8(k.cfg.Protocol),
+	}
+	if err := r.Add(); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("adding the rule: %w", err)
 	}
 	return nil
 }
 
 // ownRules lists the rules at our priority that lead to our table.
-func (k *Kernel) ownRules() ([]netlink.Rule, error) {
-	var own []netlink.Rule
-	err := retryDump(func() error {
-		rules, err := netlink.RuleList(unix.AF_INET6)
-		own = own[:0]
-		for _, r := range rules {
-			if r.Priority == k.cfg.Rule && r.Table == k.cfg.Table {
-				r.Family = unix.AF_INET6
-				own = append(own, r)
-			}
+func (k *Kernel) ownRules() (own []rtnl.Rule, err error) {
+	rules, err := rtnl.Rules(unix.AF_INET6)
+	for _, r := range rules {
+		if r.Priority == k.cfg.Rule && r.Table == k.cfg.Table {
+			own = append(own, r)
 		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing rules: %w", err)
 	}
-	return own, nil
+	return own, err
 }
 
 // removeAddresses removes the mesh addresses from lo, keep excepted.
-func (k *Kernel) removeAddresses(lo netlink.Link, keep netip.Addr) error {
-	var addrs []netlink.Addr
-	err := retryDump(func() (err error) {
-		addrs, err = netlink.AddrList(lo, unix.AF_INET6)
-		return err
-	})
+func (k *Kernel) removeAddresses(lo *rtnl.Link, keep netip.Addr) error {
+	addrs, err := rtnl.Addresses(lo.Index)
 	if err != nil {
-		return fmt.Errorf("listing addresses of lo: %w", err)
+		return fmt.Errorf("lo: %w", err)
 	}
-	for i := range addrs {
-		p := prefixOf(addrs[i].IPNet)
+	for _, a := range addrs {
+		p := a.Prefix
 		if !meshPrefix.Contains(p.Addr()) || p.Addr() == keep {
 			continue
 		}
-		if err := netlink.AddrDel(lo, &addrs[i]); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		if err := a.Delete(); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			return fmt.Errorf("removing %v from lo: %w", p, err)
 		}
 	}
@@ -162,7 +150,7 @@ func (k *Kernel) Cleanup(ctx context.Context) error {
 		clear(k.wg.links)
 	}
 	errs = append(errs, k.removeLinks(), k.removeRules(), k.removeRoutes())
-	lo, err := netlink.LinkByName("lo")
+	lo, err := rtnl.LinkByName("lo")
 	if err == nil {
 		err = k.removeAddresses(lo, netip.Addr{})
 	}
@@ -174,22 +162,21 @@ func (k *Kernel) Cleanup(ctx context.Context) error {
 }
 
 func (k *Kernel) removeLinks() error {
-	links, err := listLinks()
+	links, err := rtnl.Links()
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, l := range links {
-		a := l.Attrs()
-		if !strings.HasPrefix(a.Name, mesh.LinkPrefix) {
+		if !strings.HasPrefix(l.Name, mesh.LinkPrefix) {
 			continue
 		}
 		// The alias is set a moment after the interface is made, so the kind counts too.
-		if kind := l.Type(); a.Alias != Alias && kind != "wireguard" && kind != "tuntap" {
+		if l.Alias != Alias && l.Kind != "wireguard" && l.Kind != "tun" {
 			continue
 		}
-		if err := netlink.LinkDel(l); err != nil && !gone(err) {
-			errs = append(errs, fmt.Errorf("removing interface %s: %w", a.Name, err))
+		if err := l.Delete(); err != nil && !gone(err) {
+			errs = append(errs, fmt.Errorf("removing interface %s: %w", l.Name, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -201,8 +188,8 @@ func (k *Kernel) removeRules() error {
 		return err
 	}
 	var errs []error
-	for i := range rules {
-		if err := netlink.RuleDel(&rules[i]); err != nil && !gone(err) {
+	for _, r := range rules {
+		if err := r.Delete(); err != nil && !gone(err) {
 			errs = append(errs, fmt.Errorf("removing a rule: %w", err))
 		}
 	}
@@ -215,9 +202,9 @@ func (k *Kernel) removeRoutes() error {
 		return err
 	}
 	var errs []error
-	for i := range routes {
-		if err := netlink.RouteDel(&routes[i]); err != nil && !gone(err) {
-			errs = append(errs, fmt.Errorf("removing route to %v: %w", routes[i].Dst, err))
+	for _, r := range routes {
+		if err := r.Delete(); err != nil && !gone(err) {
+			errs = append(errs, fmt.Errorf("removing route to %v: %w", r.Destination, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -227,46 +214,4 @@ func (k *Kernel) removeRoutes() error {
 func gone(err error) bool {
 	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT) ||
 		errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EADDRNOTAVAIL)
-}
-
-// retryDump repeats a listing that the kernel says changed under way; the third
-// time it is taken as it is.
-func retryDump(dump func() error) error {
-	for try := 1; ; try++ {
-		err := dump()
-		if !errors.Is(err, netlink.ErrDumpInterrupted) {
-			return err
-		}
-		if try == 3 {
-			return nil
-		}
-	}
-}
-
-func listLinks() (links []netlink.Link, err error) {
-	err = retryDump(func() (err error) {
-		links, err = netlink.LinkList()
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing interfaces: %w", err)
-	}
-	return links, nil
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
-}
-
-// prefixOf is the zero Prefix for nil.
-func prefixOf(n *net.IPNet) netip.Prefix {
-	if n == nil {
-		return netip.Prefix{}
-	}
-	a, _ := netip.AddrFromSlice(n.IP)
-	bits, _ := n.Mask.Size()
-	if n.IP.To4() != nil && bits <= 32 {
-		a = a.Unmap()
-	}
-	return netip.PrefixFrom(a, bits)
 }

@@ -2,17 +2,15 @@ package kernel
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"globalnet/mesh"
+	"globalnet/mesh/kernel/rtnl"
 )
 
 // Interfaces implements mesh.Kernel.
@@ -20,45 +18,42 @@ func (k *Kernel) Interfaces(ctx context.Context) ([]mesh.Interface, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	links, err := listLinks()
+	links, err := rtnl.Links()
 	if err != nil {
 		return nil, explain(err)
 	}
-	var addrs []netlink.Addr
-	err = retryDump(func() (err error) {
-		addrs, err = netlink.AddrList(nil, netlink.FAMILY_ALL)
-		return err
-	})
+	addrs, err := rtnl.Addresses(0)
 	if err != nil {
-		return nil, fmt.Errorf("listing addresses: %w", explain(err))
+		return nil, explain(err)
 	}
 	usable := make(map[int][]netip.Prefix)
 	for _, a := range addrs {
 		if a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) == 0 {
-			usable[a.LinkIndex] = append(usable[a.LinkIndex], prefixOf(a.IPNet))
+			usable[a.Index] = append(usable[a.Index], a.Prefix)
 		}
 	}
 	var out []mesh.Interface
 	for _, l := range links {
-		a := l.Attrs()
-		if strings.HasPrefix(a.Name, mesh.LinkPrefix) {
+		if strings.HasPrefix(l.Name, mesh.LinkPrefix) {
 			continue
 		}
 		out = append(out, mesh.Interface{
-			Index: a.Index,
-			Name:  a.Name,
-			// The kernel learns of a missing carrier late by RUNNING, of a Wi-Fi that has
-			// not joined late by LOWER_UP.
-			Up:        a.Flags&net.FlagUp != 0 && a.Flags&net.FlagRunning != 0 && a.RawFlags&unix.IFF_LOWER_UP != 0,
-			Multicast: a.Flags&net.FlagMulticast != 0,
-			Loopback:  a.Flags&net.FlagLoopback != 0,
-			Radio:     a.Alias == RadioAlias || isRadio(a.Name, a.Index),
-			MTU:       a.MTU,
-			Addresses: usable[a.Index],
+			Index:     l.Index,
+			Name:      l.Name,
+			Up:        l.Flags&usableFlags == usableFlags,
+			Multicast: l.Flags&unix.IFF_MULTICAST != 0,
+			Loopback:  l.Flags&unix.IFF_LOOPBACK != 0,
+			Radio:     l.Alias == RadioAlias || isRadio(l.Name, l.Index),
+			MTU:       l.MTU,
+			Addresses: usable[l.Index],
 		})
 	}
 	return out, nil
 }
+
+// usableFlags are those of an interface that carries packets. The kernel learns of a missing
+// carrier late by RUNNING, of a Wi-Fi that has not joined late by LOWER_UP.
+const usableFlags = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 
 // sysfs shows the interfaces of the namespace it was mounted in.
 const sysfs = "/sys/class/net/"

@@ -17,10 +17,10 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"globalnet/mesh"
+	"globalnet/mesh/kernel/rtnl"
 )
 
 // Alias is the interface alias (ip link show) of each WireGuard interface of ours.
@@ -140,11 +140,10 @@ func explain(err error) error {
 	return err
 }
 
-// linkByName is netlink.LinkByName, with nil for an interface that is not there.
-func linkByName(name string) (netlink.Link, error) {
-	l, err := netlink.LinkByName(name)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
+// linkByName is rtnl.LinkByName, with nil for an interface that is not there.
+func linkByName(name string) (*rtnl.Link, error) {
+	l, err := rtnl.LinkByName(name)
+	if errors.Is(err, unix.ENODEV) {
 		return nil, nil
 	}
 	return l, err

@@ -7,10 +7,10 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"globalnet/mesh"
+	"globalnet/mesh/kernel/rtnl"
 )
 
 // maxIfname is the longest interface name, IFNAMSIZ less its final zero.
@@ -77,7 +77,7 @@ func (k *Kernel) RemoveLink(ctx context.Context, name string) error {
 	// Also an interface that an earlier run or another mode left.
 	link, err := linkByName(name)
 	if err == nil && link != nil {
-		err = netlink.LinkDel(link)
+		err = link.Delete()
 	}
 	if err != nil && !gone(err) {
 		return fmt.Errorf("removing link %s: %w", name, explain(err))
@@ -106,57 +106,52 @@ func (k *Kernel) LinkStats(ctx context.Context) (map[string]mesh.LinkStats, erro
 
 // configureInterface gives a WireGuard interface what both kinds need, and brings
 // it up last, when its address is there.
-func (k *Kernel) configureInterface(link netlink.Link, l mesh.LinkConfig) error {
-	a := link.Attrs()
-	if a.Alias != Alias {
-		if err := netlink.LinkSetAlias(link, Alias); err != nil {
+func (k *Kernel) configureInterface(link *rtnl.Link, l mesh.LinkConfig) error {
+	if link.Alias != Alias {
+		if err := link.SetAlias(Alias); err != nil {
 			return fmt.Errorf("setting its alias: %w", err)
 		}
 	}
-	if a.MTU != l.MTU {
-		if err := netlink.LinkSetMTU(link, l.MTU); err != nil {
+	if link.MTU != l.MTU {
+		if err := link.SetMTU(l.MTU); err != nil {
 			return fmt.Errorf("setting MTU %d: %w", l.MTU, err)
 		}
 	}
 	if err := k.enableIPv6(l.Name); err != nil {
 		return err
 	}
-	if a.Flags&unix.IFF_UP == 0 {
+	if link.Flags&unix.IFF_UP == 0 {
 		// Kernels before 4.1 do not have it; they add an address of their own, which does no harm.
-		if err := netlink.LinkSetIP6AddrGenMode(link, addrGenNone); err != nil && !errors.Is(err, unix.EINVAL) {
+		if err := link.SetAddrGenMode(addrGenNone); err != nil && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("keeping the kernel from choosing an address: %w", err)
 		}
-		if err := netlink.LinkSetMulticastOn(link); err != nil {
+		if err := link.SetFlags(unix.IFF_MULTICAST, unix.IFF_MULTICAST); err != nil {
 			return fmt.Errorf("switching multicast on: %w", err)
 		}
 	}
 	if err := setLinkLocal(link, l.LinkLocal); err != nil {
 		return err
 	}
-	if err := netlink.LinkSetUp(link); err != nil {
+	if err := link.SetUp(); err != nil {
 		return fmt.Errorf("bringing it up: %w", err)
 	}
 	return nil
 }
 
 // setLinkLocal makes addr the one link-local address of an interface.
-func setLinkLocal(link netlink.Link, addr netip.Addr) error {
+func setLinkLocal(link *rtnl.Link, addr netip.Addr) error {
 	want := netip.PrefixFrom(addr.WithZone(""), 64)
-	var addrs []netlink.Addr
-	err := retryDump(func() (err error) {
-		addrs, err = netlink.AddrList(link, unix.AF_INET6)
-		return err
-	})
+	addrs, err := rtnl.Addresses(link.Index)
 	if err != nil {
-		return fmt.Errorf("listing its addresses: %w", err)
+		return err
 	}
 	have := false
-	for i := range addrs {
-		p := prefixOf(addrs[i].IPNet)
+	for _, a := range addrs {
+		p := a.Prefix
 		if p == want {
 			have = true
-		} else if p.Addr().IsLinkLocalUnicast() {
-			if err := netlink.AddrDel(link, &addrs[i]); err != nil && !gone(err) {
+		} else if p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
+			if err := a.Delete(); err != nil && !gone(err) {
 				return fmt.Errorf("removing %v: %w", p, err)
 			}
 		}
@@ -166,8 +161,8 @@ func setLinkLocal(link netlink.Link, addr netip.Addr) error {
 	}
 	// No duplicate detection: it would hold the address back for a second, and who
 	// else has it cannot speak on this link.
-	a := &netlink.Addr{IPNet: ipNet(want), Flags: unix.IFA_F_NODAD, Scope: unix.RT_SCOPE_LINK}
-	if err := netlink.AddrReplace(link, a); err != nil {
+	a := rtnl.Address{Index: link.Index, Prefix: want, Flags: unix.IFA_F_NODAD, Scope: unix.RT_SCOPE_LINK}
+	if err := a.Replace(); err != nil {
 		return fmt.Errorf("adding %v: %w", want, err)
 	}
 	return nil

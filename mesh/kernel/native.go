@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/mdlayher/genetlink"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	wireguard "golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"globalnet/mesh"
+	"globalnet/mesh/kernel/rtnl"
 )
 
 // wgControl configures WireGuard in the kernel. What an interface has is asked of
@@ -79,11 +79,11 @@ func (k *Kernel) openNative(name string) error {
 	if err != nil {
 		return err
 	}
-	if link == nil || link.Type() != "wireguard" {
+	if link == nil || link.Kind != "wireguard" {
 		if err := k.removeStale(name); err != nil {
 			return err
 		}
-		if err := netlink.LinkAdd(&netlink.Wireguard{LinkAttrs: netlink.LinkAttrs{Name: name}}); err != nil {
+		if err := rtnl.AddLink(name, "wireguard"); err != nil {
 			return err
 		}
 	}
@@ -99,17 +99,17 @@ func (k *Kernel) setNative(l mesh.LinkConfig) error {
 	if err != nil {
 		return err
 	}
-	if link != nil && link.Type() != "wireguard" {
+	if link != nil && link.Kind != "wireguard" {
 		if err := k.removeStale(l.Name); err != nil {
 			return err
 		}
 		link = nil
 	}
 	if link == nil {
-		if err := netlink.LinkAdd(&netlink.Wireguard{LinkAttrs: netlink.LinkAttrs{Name: l.Name}}); err != nil {
+		if err := rtnl.AddLink(l.Name, "wireguard"); err != nil {
 			return err
 		}
-		if link, err = netlink.LinkByName(l.Name); err != nil {
+		if link, err = rtnl.LinkByName(l.Name); err != nil {
 			return err
 		}
 		delete(k.wg.links, l.Name)

@@ -8,11 +8,11 @@ import (
 	"net"
 
 	"github.com/mdlayher/genetlink"
-	nl "github.com/mdlayher/netlink"
-	"github.com/vishvananda/netlink"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"globalnet/mesh/kernel/air"
+	"globalnet/mesh/kernel/rtnl"
 )
 
 // RadioMode is how radios of a mesh talk.
@@ -77,20 +77,20 @@ func (r Radio) join(ctx context.Context) error {
 		return err
 	}
 	// The type of an interface changes only while it is down.
-	if err := netlink.LinkSetDown(w.link); err != nil {
+	if err := w.link.SetDown(); err != nil {
 		return err
 	}
 	typ := uint32(unix.NL80211_IFTYPE_MESH_POINT)
 	if r.Mode == RadioAdHoc {
 		typ = unix.NL80211_IFTYPE_ADHOC
 	}
-	err = w.do(unix.NL80211_CMD_SET_INTERFACE, change, func(ae *nl.AttributeEncoder) {
+	err = w.do(unix.NL80211_CMD_SET_INTERFACE, change, func(ae *netlink.AttributeEncoder) {
 		ae.Uint32(unix.NL80211_ATTR_IFTYPE, typ)
 	})
 	if err != nil {
 		return fmt.Errorf("making it %s: %w", r.Mode, err)
 	}
-	if err := netlink.LinkSetUp(w.link); err != nil {
+	if err := w.link.SetUp(); err != nil {
 		return err
 	}
 	if r.Mode == RadioAdHoc {
@@ -104,7 +104,7 @@ func (w *wireless) joinCell(r Radio) error {
 	if bssid == nil {
 		bssid = air.CellBSSID
 	}
-	err := w.do(unix.NL80211_CMD_JOIN_IBSS, change, func(ae *nl.AttributeEncoder) {
+	err := w.do(unix.NL80211_CMD_JOIN_IBSS, change, func(ae *netlink.AttributeEncoder) {
 		ae.Bytes(unix.NL80211_ATTR_SSID, []byte(r.id()))
 		ae.Uint32(unix.NL80211_ATTR_WIPHY_FREQ, uint32(r.Frequency))
 		ae.Flag(unix.NL80211_ATTR_FREQ_FIXED, true)
@@ -117,10 +117,10 @@ func (w *wireless) joinCell(r Radio) error {
 }
 
 func (w *wireless) joinMesh(r Radio) error {
-	err := w.do(unix.NL80211_CMD_JOIN_MESH, change, func(ae *nl.AttributeEncoder) {
+	err := w.do(unix.NL80211_CMD_JOIN_MESH, change, func(ae *netlink.AttributeEncoder) {
 		ae.Bytes(unix.NL80211_ATTR_MESH_ID, []byte(r.id()))
 		ae.Uint32(unix.NL80211_ATTR_WIPHY_FREQ, uint32(r.Frequency))
-		ae.Nested(unix.NL80211_ATTR_MESH_CONFIG, func(nae *nl.AttributeEncoder) error {
+		ae.Nested(unix.NL80211_ATTR_MESH_CONFIG, func(nae *netlink.AttributeEncoder) error {
 			// 802.11s routes by itself, which would hide from Babel who is how near.
 			nae.Uint8(unix.NL80211_MESHCONF_FORWARDING, 0)
 			return nil
@@ -138,7 +138,7 @@ func LeaveRadio(ctx context.Context, ifname string) error {
 	w, err := openRadio(ctx, ifname)
 	if err == nil {
 		defer w.close()
-		err = errors.Join(w.leave(), netlink.LinkSetDown(w.link))
+		err = errors.Join(w.leave(), w.link.SetDown())
 	}
 	if err != nil {
 		return fmt.Errorf("leaving the air on %s: %w", ifname, explainRadio(err))
@@ -150,7 +150,7 @@ func LeaveRadio(ctx context.Context, ifname string) error {
 type wireless struct {
 	conn   *genetlink.Conn
 	family genetlink.Family
-	link   netlink.Link
+	link   *rtnl.Link
 }
 
 var errNoRadio = errors.New("not a radio")
@@ -175,7 +175,7 @@ func openRadio(ctx context.Context, ifname string) (*wireless, error) {
 	}
 	w := &wireless{c, f, l}
 	// Before anything is touched: other interfaces have nothing to do with nl80211.
-	if err := w.do(unix.NL80211_CMD_GET_INTERFACE, nl.Request, func(*nl.AttributeEncoder) {}); err != nil {
+	if err := w.do(unix.NL80211_CMD_GET_INTERFACE, netlink.Request, func(*netlink.AttributeEncoder) {}); err != nil {
 		w.close()
 		return nil, fmt.Errorf("%w: %w", errNoRadio, err)
 	}
@@ -188,7 +188,7 @@ func (w *wireless) close() { _ = w.conn.Close() }
 // that is, and says of the other that it is not supported.
 func (w *wireless) leave() error {
 	for _, command := range []uint8{unix.NL80211_CMD_LEAVE_MESH, unix.NL80211_CMD_LEAVE_IBSS} {
-		err := w.do(command, change, func(*nl.AttributeEncoder) {})
+		err := w.do(command, change, func(*netlink.AttributeEncoder) {})
 		switch {
 		case err == nil, errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOTCONN), errors.Is(err, unix.ENETDOWN):
 		default:
@@ -199,13 +199,13 @@ func (w *wireless) leave() error {
 }
 
 // change is a request that is answered with an acknowledgement alone.
-const change = nl.Request | nl.Acknowledge
+const change = netlink.Request | netlink.Acknowledge
 
 // do sends one request about the interface.
-func (w *wireless) do(command uint8, flags nl.HeaderFlags, attributes func(*nl.AttributeEncoder)) error {
-	ae := nl.NewAttributeEncoder()
+func (w *wireless) do(command uint8, flags netlink.HeaderFlags, attributes func(*netlink.AttributeEncoder)) error {
+	ae := netlink.NewAttributeEncoder()
 	ae.ByteOrder = binary.NativeEndian
-	ae.Uint32(unix.NL80211_ATTR_IFINDEX, uint32(w.link.Attrs().Index))
+	ae.Uint32(unix.NL80211_ATTR_IFINDEX, uint32(w.link.Index))
 	attributes(ae)
 	data, err := ae.Encode()
 	if err != nil {

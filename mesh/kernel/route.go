@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"globalnet/mesh"
+	"globalnet/mesh/kernel/rtnl"
 )
 
 // ReplaceRoute implements mesh.Kernel.
@@ -24,13 +24,11 @@ func (k *Kernel) ReplaceRoute(ctx context.Context, r mesh.Route) error {
 	}
 	if err == nil {
 		route := k.hostRoute(r.Destination)
-		route.LinkIndex = link.Attrs().Index
-		route.Gw = r.Gateway.WithZone("").AsSlice()
-		route.Flags = int(netlink.FLAG_ONLINK)
-		if r.Source.IsValid() {
-			route.Src = r.Source.AsSlice()
-		}
-		err = netlink.RouteReplace(route)
+		route.Index = link.Index
+		route.Gateway = r.Gateway.WithZone("")
+		route.Flags = unix.RTNH_F_ONLINK
+		route.Source = r.Source
+		err = route.Replace()
 	}
 	if err != nil {
 		return fmt.Errorf("replacing route to %v: %w", r.Destination, explain(err))
@@ -45,7 +43,7 @@ func (k *Kernel) RemoveRoute(ctx context.Context, dst netip.Prefix) error {
 		return err
 	}
 	defer unlock()
-	if err := netlink.RouteDel(k.hostRoute(dst)); err != nil && !gone(err) {
+	if err := k.hostRoute(dst).Delete(); err != nil && !gone(err) {
 		return fmt.Errorf("removing route to %v: %w", dst, explain(err))
 	}
 	return nil
@@ -54,25 +52,16 @@ func (k *Kernel) RemoveRoute(ctx context.Context, dst netip.Prefix) error {
 // routeMetric is one for all, so that replacing a route replaces it.
 const routeMetric = 1024
 
-func (k *Kernel) hostRoute(dst netip.Prefix) *netlink.Route {
-	return &netlink.Route{
-		Dst:      ipNet(dst.Masked()),
-		Table:    k.cfg.Table,
-		Protocol: netlink.RouteProtocol(k.cfg.Protocol),
-		Priority: routeMetric,
+func (k *Kernel) hostRoute(dst netip.Prefix) rtnl.Route {
+	return rtnl.Route{
+		Destination: dst.Masked(),
+		Table:       k.cfg.Table,
+		Protocol:    uint8(k.cfg.Protocol),
+		Metric:      routeMetric,
 	}
 }
 
 // ownRoutes lists all that is in our table with our protocol number.
-func (k *Kernel) ownRoutes() ([]netlink.Route, error) {
-	var routes []netlink.Route
-	err := retryDump(func() (err error) {
-		filter := &netlink.Route{Table: k.cfg.Table, Protocol: netlink.RouteProtocol(k.cfg.Protocol)}
-		routes, err = netlink.RouteListFiltered(unix.AF_INET6, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing routes: %w", err)
-	}
-	return routes, nil
+func (k *Kernel) ownRoutes() ([]rtnl.Route, error) {
+	return rtnl.Routes(unix.AF_INET6, k.cfg.Table, uint8(k.cfg.Protocol))
 }

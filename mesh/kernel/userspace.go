@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	wireguard "golang.zx2c4.com/wireguard/device"
 
 	"globalnet/mesh"
+	"globalnet/mesh/kernel/rtnl"
 )
 
 // wireguard-go keeps each packet in a buffer of 64 KiB, however short it is, and
@@ -58,7 +58,7 @@ func (k *Kernel) setUserspace(l mesh.LinkConfig) error {
 	if err != nil {
 		return err
 	}
-	link, err := netlink.LinkByName(l.Name)
+	link, err := rtnl.LinkByName(l.Name)
 	if err == nil {
 		err = k.configureInterface(link, l)
 	}
@@ -93,7 +93,7 @@ func (k *Kernel) removeStale(name string) error {
 	if err != nil || link == nil {
 		return err
 	}
-	if err := netlink.LinkDel(link); err != nil && !gone(err) {
+	if err := link.Delete(); err != nil && !gone(err) {
 		return fmt.Errorf("removing the interface that an earlier run left: %w", err)
 	}
 	return nil
@@ -103,7 +103,7 @@ func (k *Kernel) removeStale(name string) error {
 // with it its routes; the session stays unless a key changes.
 func (k *Kernel) changeUserspace(d *device, l mesh.LinkConfig) error {
 	old := d.cfg
-	link, err := netlink.LinkByName(l.Name)
+	link, err := rtnl.LinkByName(l.Name)
 	if err != nil {
 		// Somebody took the interface away: begin afresh.
 		d.close()

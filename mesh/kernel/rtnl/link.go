@@ -1,0 +1,145 @@
+package rtnl
+
+import (
+	"fmt"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Link is an interface.
+type Link struct {
+	Index int
+	Name  string
+	Alias string
+	Kind  string // wireguard, tun, bridge …; empty for hardware
+	MTU   int
+	Flags uint32 // unix.IFF_UP …
+}
+
+// linkHeader is struct ifinfomsg:
+//
+//	family u8, padding u8, type u16, index i32, flags u32, change u32
+func linkHeader(index int, flags, mask uint32) []byte {
+	b := make([]byte, unix.SizeofIfInfomsg)
+	native.PutUint32(b[4:], uint32(index))
+	native.PutUint32(b[8:], flags)
+	native.PutUint32(b[12:], mask)
+	return b
+}
+
+// Links lists all interfaces.
+func Links() ([]Link, error) {
+	msgs, err := list(unix.RTM_GETLINK, linkHeader(0, 0, 0))
+	if err != nil {
+		return nil, fmt.Errorf("listing interfaces: %w", err)
+	}
+	links := make([]Link, len(msgs))
+	for i, m := range msgs {
+		if links[i], err = parseLink(m.Data); err != nil {
+			return nil, fmt.Errorf("listing interfaces: %w", err)
+		}
+	}
+	return links, nil
+}
+
+// LinkByName finds an interface; unix.ENODEV means that there is none.
+func LinkByName(name string) (*Link, error) {
+	if len(name) >= unix.IFNAMSIZ {
+		return nil, fmt.Errorf("finding interface %s: %w", name, unix.ENODEV)
+	}
+	msgs, err := do(unix.RTM_GETLINK, netlink.Request, linkHeader(0, 0, 0), func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.IFLA_IFNAME, name)
+	})
+	if err == nil && len(msgs) != 1 {
+		err = errMalformed
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finding interface %s: %w", name, err)
+	}
+	l, err := parseLink(msgs[0].Data)
+	return &l, err
+}
+
+func parseLink(b []byte) (l Link, err error) {
+	err = decode(b, unix.SizeofIfInfomsg, func(ad *netlink.AttributeDecoder) {
+		switch ad.Type() {
+		case unix.IFLA_IFNAME:
+			l.Name = ad.String()
+		case unix.IFLA_IFALIAS:
+			l.Alias = ad.String()
+		case unix.IFLA_MTU:
+			l.MTU = int(ad.Uint32())
+		case unix.IFLA_LINKINFO:
+			ad.Nested(func(info *netlink.AttributeDecoder) error {
+				for info.Next() {
+					if info.Type() == unix.IFLA_INFO_KIND {
+						l.Kind = info.String()
+					}
+				}
+				return nil
+			})
+		}
+	})
+	if err != nil {
+		return Link{}, err
+	}
+	l.Index = int(int32(native.Uint32(b[4:])))
+	l.Flags = native.Uint32(b[8:])
+	return l, nil
+}
+
+// AddLink makes an interface of a kind, which is down.
+func AddLink(name, kind string) error {
+	return change(unix.RTM_NEWLINK, add, linkHeader(0, 0, 0), func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.IFLA_IFNAME, name)
+		ae.Nested(unix.IFLA_LINKINFO, func(info *netlink.AttributeEncoder) error {
+			info.String(unix.IFLA_INFO_KIND, kind)
+			return nil
+		})
+	})
+}
+
+// Delete removes an interface.
+func (l *Link) Delete() error {
+	return change(unix.RTM_DELLINK, ack, linkHeader(l.Index, 0, 0), func(*netlink.AttributeEncoder) {})
+}
+
+// SetFlags switches those of mask (unix.IFF_UP …) on that are in flags, the others off.
+func (l *Link) SetFlags(flags, mask uint32) error {
+	return change(unix.RTM_NEWLINK, ack, linkHeader(l.Index, flags, mask), func(*netlink.AttributeEncoder) {})
+}
+
+// SetUp brings an interface up.
+func (l *Link) SetUp() error { return l.SetFlags(unix.IFF_UP, unix.IFF_UP) }
+
+// SetDown brings an interface down.
+func (l *Link) SetDown() error { return l.SetFlags(0, unix.IFF_UP) }
+
+// SetAlias sets what ip(8) shows as the interface's alias.
+func (l *Link) SetAlias(alias string) error {
+	return l.set(func(ae *netlink.AttributeEncoder) { ae.Bytes(unix.IFLA_IFALIAS, []byte(alias)) })
+}
+
+// SetMTU sets the size of the largest packet.
+func (l *Link) SetMTU(mtu int) error {
+	return l.set(func(ae *netlink.AttributeEncoder) { ae.Uint32(unix.IFLA_MTU, uint32(mtu)) })
+}
+
+// SetAddrGenMode says how the kernel makes IPv6 addresses for the interface: IN6_ADDR_GEN_MODE_NONE
+// and others. Kernels before 4.1 do not know it: unix.EINVAL.
+func (l *Link) SetAddrGenMode(mode uint8) error {
+	return l.set(func(ae *netlink.AttributeEncoder) {
+		ae.Nested(unix.IFLA_AF_SPEC, func(families *netlink.AttributeEncoder) error {
+			families.Nested(unix.AF_INET6, func(inet6 *netlink.AttributeEncoder) error {
+				inet6.Uint8(unix.IFLA_INET6_ADDR_GEN_MODE, mode)
+				return nil
+			})
+			return nil
+		})
+	})
+}
+
+func (l *Link) set(attributes func(*netlink.AttributeEncoder)) error {
+	return change(unix.RTM_SETLINK, ack, linkHeader(l.Index, 0, 0), attributes)
+}
