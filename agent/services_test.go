@@ -20,6 +20,7 @@ import (
 	"globalnet/agent/config"
 	"globalnet/agent/control"
 	"globalnet/internal/identity"
+	"globalnet/lab/netns"
 	"globalnet/onion/service"
 	"globalnet/onion/service/key"
 )
@@ -110,13 +111,15 @@ func TestServicesOfTheConfiguration(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(www, "index.html"), []byte("hello"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The tests run in a namespace of their own, where loopback is down at first.
-	lo, err := netlink.LinkByName("lo")
-	if err == nil && lo.Attrs().Flags&net.FlagUp == 0 {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err != nil {
-		t.Fatal(err)
+	// Where the tests run in a namespace of their own, loopback is down at first.
+	if netns.Inside() {
+		lo, err := netlink.LinkByName("lo")
+		if err == nil {
+			err = netlink.LinkSetUp(lo)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	tcp, unix := echo(t, "tcp", "127.0.0.1:0"), echo(t, "unix", filepath.Join(dir, "sock"))
 	client, err := key.CreateClient(filepath.Join(dir, "state", "clients", "friend.key"))

@@ -136,6 +136,10 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is %v (%v), want %v", series, v, ok, want)
 		}
 	}
+}
+
+func TestMetricsOfTheProcess(t *testing.T) {
+	got := parse(t, page(t, whole(2)))
 	if got["process_resident_memory_bytes"] < 1<<20 || got["go_goroutines"] < 1 {
 		t.Error("the process is not told of")
 	}
