@@ -22,21 +22,9 @@ func (d Diff) Empty() bool {
 // Compare returns what is to be done to get from one configuration to another.
 func Compare(from, to Config) Diff {
 	var d Diff
-	for _, o := range mainOptions {
-		if o.name == "passphrase" {
-			if from.Passphrase.Reveal() != to.Passphrase.Reveal() {
-				d.Restart = append(d.Restart, o.name)
-			}
-			continue
-		}
-		if slices.Equal(o.get(&from), o.get(&to)) {
-			continue
-		}
-		if o.live {
-			d.Live = append(d.Live, o.name)
-		} else {
-			d.Restart = append(d.Restart, o.name)
-		}
+	d.compareOptions("", mainOptions(&from), mainOptions(&to))
+	if !from.Passphrase.Equal(to.Passphrase) && !slices.Contains(d.Restart, "passphrase") {
+		d.Restart = append(d.Restart, "passphrase")
 	}
 	d.Removed = missing(from.Peers, to.Peers)
 	d.Added = missing(to.Peers, from.Peers)
@@ -81,13 +69,7 @@ func WithLive(running, next Config) Config {
 
 // File returns the configuration in full as a UCI file, secrets hidden.
 func (c *Config) File() File {
-	main := Section{Type: "globalnet", Name: "main"}
-	for _, o := range mainOptions {
-		for _, v := range o.get(c) {
-			main.Options = append(main.Options, Option{Name: o.name, Value: v, List: o.list})
-		}
-	}
-	f := File{Sections: []Section{main}}
+	f := File{Sections: []Section{shown("globalnet", "main", mainOptions(c))}}
 	for _, p := range c.Peers {
 		s := Section{Type: "peer", Options: []Option{{Name: "node", Value: p.Node.String()}}}
 		for _, a := range p.Addresses {
@@ -97,7 +79,7 @@ func (c *Config) File() File {
 	}
 	f.Sections = append(f.Sections, c.onionFile()...)
 	f.Sections = append(f.Sections, c.lanFile()...)
-	f.Sections = append(f.Sections, shown("web", "web", webOptions, &c.Web))
+	f.Sections = append(f.Sections, shown("web", "web", webOptions(&c.Web)))
 	return f
 }
 

@@ -6,7 +6,6 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"globalnet/internal/identity"
@@ -66,30 +65,31 @@ const (
 	maxPoints        = 10
 )
 
-// serviceSection is a section hidden_service; its zero value has the defaults.
-type serviceSection struct {
-	off, noWork bool
-	Service
+// newService has the defaults.
+func newService() Service { return Service{Points: minPoints, Work: true} }
+
+func hiddenServiceOptions(s *Service, on *bool) []option {
+	return []option{
+		{name: "enabled", set: setBool(on), shown: flag(*on)},
+		{name: "port", list: true, set: s.addPort, shown: texts(s.Ports)},
+		{name: "listing", set: setBool(&s.Listing), shown: flag(s.Listing)},
+		{name: "key", set: setPath(&s.Key), shown: one(s.Key)},
+		{name: "points", set: setNumber(&s.Points, minPoints, maxPoints), shown: one(s.Points)},
+		{name: "restricted", set: setBool(&s.Restricted), shown: flag(s.Restricted)},
+		{name: "client", list: true, set: s.addClient, shown: texts(s.Clients)},
+		{name: "single_hop", set: setBool(&s.SingleHop), shown: flag(s.SingleHop)},
+		{name: "work", set: setBool(&s.Work), shown: flag(s.Work)},
+	}
 }
 
-var hiddenServiceOptions = []option[serviceSection]{
-	{name: "enabled", set: setNot(func(s *serviceSection) *bool { return &s.off }), get: func(s *serviceSection) []string { return flag(!s.off) }},
-	{name: "port", list: true, set: addHiddenPort, get: func(s *serviceSection) []string { return texts(s.Ports) }},
-	{name: "listing", set: setBool(func(s *serviceSection) *bool { return &s.Listing }), get: func(s *serviceSection) []string { return flag(s.Listing) }},
-	{name: "key", set: setPath(func(s *serviceSection) *string { return &s.Key }), get: func(s *serviceSection) []string { return one(s.Key) }},
-	{name: "points", set: setPoints, get: func(s *serviceSection) []string { return one(s.Points) }},
-	{name: "restricted", set: setBool(func(s *serviceSection) *bool { return &s.Restricted }), get: func(s *serviceSection) []string { return flag(s.Restricted) }},
-	{name: "client", list: true, set: addServiceClient, get: func(s *serviceSection) []string { return texts(s.Clients) }},
-	{name: "single_hop", set: setBool(func(s *serviceSection) *bool { return &s.SingleHop }), get: func(s *serviceSection) []string { return flag(s.SingleHop) }},
-	{name: "work", set: setNot(func(s *serviceSection) *bool { return &s.noWork }), get: func(s *serviceSection) []string { return flag(!s.noWork) }},
-}
-
-var serviceKeyOptions = []option[ServiceKey]{
-	{name: "service", set: func(_ *reader, k *ServiceKey, v string) (err error) {
-		k.Service, err = key.ParseAddress(v)
-		return err
-	}, get: func(k *ServiceKey) []string { return one(k.Service) }},
-	{name: "file", set: setPath(func(k *ServiceKey) *string { return &k.File }), get: func(k *ServiceKey) []string { return one(k.File) }},
+func serviceKeyOptions(k *ServiceKey) []option {
+	return []option{
+		{name: "service", set: func(_ *reader, v string) (err error) {
+			k.Service, err = key.ParseAddress(v)
+			return err
+		}, shown: one(k.Service)},
+		{name: "file", set: setPath(&k.File), shown: one(k.File)},
+	}
 }
 
 // ParseServicePort reads PORT TARGET. The target is host:port, unix:PATH, or the
@@ -134,7 +134,7 @@ func parseTarget(v string) (string, error) {
 	return a.String(), err
 }
 
-func addHiddenPort(_ *reader, s *serviceSection, v string) error {
+func (s *Service) addPort(_ *reader, v string) error {
 	p, err := ParseServicePort(v)
 	switch {
 	case err != nil:
@@ -148,7 +148,7 @@ func addHiddenPort(_ *reader, s *serviceSection, v string) error {
 	return nil
 }
 
-func addServiceClient(_ *reader, s *serviceSection, v string) error {
+func (s *Service) addClient(_ *reader, v string) error {
 	c, err := key.ParseClient(v)
 	switch {
 	case err != nil:
@@ -162,24 +162,6 @@ func addServiceClient(_ *reader, s *serviceSection, v string) error {
 	return nil
 }
 
-// setNot sets the opposite.
-func setNot[T any](field func(*T) *bool) func(*reader, *T, string) error {
-	return func(_ *reader, c *T, v string) error {
-		on, err := parseBool(v)
-		*field(c) = !on
-		return err
-	}
-}
-
-func setPoints(_ *reader, s *serviceSection, v string) error {
-	n, err := strconv.Atoi(v)
-	if err != nil || n < minPoints || n > maxPoints {
-		return fmt.Errorf("%q: want a number from %d to %d", v, minPoints, maxPoints)
-	}
-	s.Points = n
-	return nil
-}
-
 // readHidden reads a section of a hidden service. Its name chooses the key file, so it
 // must not depend on which section comes first.
 func (r *reader) readHidden(c *Config, s Section) {
@@ -188,28 +170,29 @@ func (r *reader) readHidden(c *Config, s Section) {
 		return
 	}
 	if s.Type == "service_key" {
-		readRepeated(r, s, serviceKeyOptions, maxServiceKeys, func(k ServiceKey, name string) {
-			k.Name = name
-			if slices.ContainsFunc(c.ServiceKeys, func(l ServiceKey) bool { return l.Service == k.Service }) {
-				r.fail(s.Line, "service", "an earlier section has a key for this service")
-				return
-			}
-			c.ServiceKeys = append(c.ServiceKeys, k)
-		}, "service")
+		var k ServiceKey
+		name, ok := r.readRepeated(s, serviceKeyOptions(&k), maxServiceKeys, "service")
+		if !ok {
+			return
+		}
+		k.Name = name
+		if slices.ContainsFunc(c.ServiceKeys, func(l ServiceKey) bool { return l.Service == k.Service }) {
+			r.fail(s.Line, "service", "an earlier section has a key for this service")
+			return
+		}
+		c.ServiceKeys = append(c.ServiceKeys, k)
 		return
 	}
-	readRepeated(r, s, hiddenServiceOptions, maxServices, func(h serviceSection, name string) {
-		h.Name, h.Work = name, !h.noWork
-		if h.Points == 0 {
-			h.Points = minPoints
-		}
-		if h.Restricted && len(h.Clients) == 0 && !h.off {
-			r.warn(s.Line, "restricted", "service %s lets nobody in: name clients, `globalnet service client add`", name)
-		}
-		if !h.off {
-			c.Services = append(c.Services, h.Service)
-		}
-	}, "port")
+	h, on := newService(), true
+	name, ok := r.readRepeated(s, hiddenServiceOptions(&h, &on), maxServices, "port")
+	if !ok || !on {
+		return
+	}
+	h.Name = name
+	if h.Restricted && len(h.Clients) == 0 {
+		r.warn(s.Line, "restricted", "service %s lets nobody in: name clients, `globalnet service client add`", name)
+	}
+	c.Services = append(c.Services, h)
 }
 
 // crossServices fills in the paths of keys, and checks that no two services share one
@@ -276,11 +259,12 @@ func (d *Diff) compareHidden(from, to *Config) {
 
 // hiddenFile shows the sections of hidden services.
 func (c *Config) hiddenFile() (list []Section) {
+	on := true
 	for _, s := range c.Services {
-		list = append(list, shown("hidden_service", s.Name, hiddenServiceOptions, &serviceSection{Service: s, noWork: !s.Work}))
+		list = append(list, shown("hidden_service", s.Name, hiddenServiceOptions(&s, &on)))
 	}
 	for _, k := range c.ServiceKeys {
-		list = append(list, shown("service_key", k.Name, serviceKeyOptions, &k))
+		list = append(list, shown("service_key", k.Name, serviceKeyOptions(&k)))
 	}
 	return list
 }

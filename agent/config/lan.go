@@ -51,9 +51,8 @@ func (c LANClient) String() string {
 
 // Equal reports whether two sections say the same.
 func (l LAN) Equal(m LAN) bool {
-	return l.Name == m.Name && slices.EqualFunc(lanOptions, lanOptions, func(o, _ option[enabled[LAN]]) bool {
-		return slices.Equal(o.get(&enabled[LAN]{section: l}), o.get(&enabled[LAN]{section: m}))
-	})
+	on := true
+	return l.Name == m.Name && slices.EqualFunc(lanOptions(&l, &on), lanOptions(&m, &on), option.equal)
 }
 
 const (
@@ -61,16 +60,18 @@ const (
 	maxLANClients = 256
 )
 
-var lanOptions = []option[enabled[LAN]]{
-	enabledOption[LAN](),
-	{name: "mode", set: setLANMode, get: func(c *enabled[LAN]) []string { return one(c.section.mode()) }},
-	{name: "interface", list: true, set: addLANInterface, get: func(c *enabled[LAN]) []string { return c.section.Interfaces }},
-	{name: "dns", set: setBool(func(c *enabled[LAN]) *bool { return &c.section.DNS }), get: func(c *enabled[LAN]) []string { return flag(c.section.DNS) }},
-	{name: "udp", set: setBool(func(c *enabled[LAN]) *bool { return &c.section.UDP }), get: func(c *enabled[LAN]) []string { return flag(c.section.UDP) }},
-	{name: "block_doh", set: setBool(func(c *enabled[LAN]) *bool { return &c.section.BlockDoH }), get: func(c *enabled[LAN]) []string { return flag(c.section.BlockDoH) }},
-	{name: "mesh", set: setBool(func(c *enabled[LAN]) *bool { return &c.section.Mesh }), get: func(c *enabled[LAN]) []string { return flag(c.section.Mesh) }},
-	{name: "client_rate", set: setClientRate, get: func(c *enabled[LAN]) []string { return one(float64(c.section.ClientRate) * 8 / 1e6) }},
-	{name: "client", list: true, set: addLANClient, get: func(c *enabled[LAN]) []string { return texts(c.section.Clients) }},
+func lanOptions(l *LAN, on *bool) []option {
+	return []option{
+		{name: "enabled", set: setBool(on), shown: flag(*on)},
+		{name: "mode", set: l.setMode, shown: one(l.mode())},
+		{name: "interface", list: true, set: l.addInterface, shown: l.Interfaces},
+		{name: "dns", set: setBool(&l.DNS), shown: flag(l.DNS)},
+		{name: "udp", set: setBool(&l.UDP), shown: flag(l.UDP)},
+		{name: "block_doh", set: setBool(&l.BlockDoH), shown: flag(l.BlockDoH)},
+		{name: "mesh", set: setBool(&l.Mesh), shown: flag(l.Mesh)},
+		{name: "client_rate", set: l.setClientRate, shown: one(float64(l.ClientRate) * 8 / 1e6)},
+		{name: "client", list: true, set: l.addClient, shown: texts(l.Clients)},
+	}
 }
 
 func (l *LAN) mode() LANMode {
@@ -82,21 +83,24 @@ func (l *LAN) mode() LANMode {
 
 // readLAN reads a section.
 func (r *reader) readLAN(c *Config, s Section) {
-	readRepeated(r, s, lanOptions, maxLANs, func(e enabled[LAN], name string) {
-		l := e.section
-		l.Name, l.Mode = name, l.mode()
-		for _, other := range c.LANs {
-			for _, i := range l.Interfaces {
-				if slices.Contains(other.Interfaces, i) {
-					r.fail(s.Line, "interface", "%s is in lan '%s' already", i, other.Name)
-					return
-				}
+	var l LAN
+	on := true
+	name, ok := r.readRepeated(s, lanOptions(&l, &on), maxLANs, "interface")
+	if !ok {
+		return
+	}
+	l.Name, l.Mode = name, l.mode()
+	for _, other := range c.LANs {
+		for _, i := range l.Interfaces {
+			if slices.Contains(other.Interfaces, i) {
+				r.fail(s.Line, "interface", "%s is in lan '%s' already", i, other.Name)
+				return
 			}
 		}
-		if !e.off {
-			c.LANs = append(c.LANs, l)
-		}
-	}, "interface")
+	}
+	if on {
+		c.LANs = append(c.LANs, l)
+	}
 }
 
 // compareLAN adds what a reload changes of the LANs.
@@ -108,8 +112,9 @@ func (d *Diff) compareLAN(from, to *Config) {
 
 // lanFile shows the sections.
 func (c *Config) lanFile() (list []Section) {
+	on := true
 	for _, l := range c.LANs {
-		list = append(list, shown("lan", l.Name, lanOptions, &enabled[LAN]{section: l}))
+		list = append(list, shown("lan", l.Name, lanOptions(&l, &on)))
 	}
 	return list
 }
@@ -122,53 +127,53 @@ func parseLANMode(v string, more ...LANMode) (LANMode, error) {
 	return "", fmt.Errorf("%q: want one of %v", v, known)
 }
 
-func setLANMode(_ *reader, c *enabled[LAN], v string) (err error) {
-	c.section.Mode, err = parseLANMode(v)
+func (l *LAN) setMode(_ *reader, v string) (err error) {
+	l.Mode, err = parseLANMode(v)
 	return err
 }
 
 // maxInterfaceName is what the kernel takes, less the final zero.
 const maxInterfaceName = 15
 
-func addLANInterface(_ *reader, c *enabled[LAN], v string) error {
+func (l *LAN) addInterface(_ *reader, v string) error {
 	switch ours, _ := path.Match("gn-*", v); {
 	case v == "" || len(v) > maxInterfaceName || strings.ContainsAny(v, "/*?[ \t\""):
 		return fmt.Errorf("%q is no name of an interface, such as br-lan", v)
 	case ours || v == "lo":
 		return fmt.Errorf("%q is no LAN", v)
-	case slices.Contains(c.section.Interfaces, v):
+	case slices.Contains(l.Interfaces, v):
 		return fmt.Errorf("%q is given twice", v)
-	case len(c.section.Interfaces) == maxLANs:
+	case len(l.Interfaces) == maxLANs:
 		return fmt.Errorf("more than %d interfaces", maxLANs)
 	}
-	c.section.Interfaces = append(c.section.Interfaces, v)
+	l.Interfaces = append(l.Interfaces, v)
 	return nil
 }
 
-func setClientRate(_ *reader, c *enabled[LAN], v string) error {
+func (l *LAN) setClientRate(_ *reader, v string) error {
 	n, err := strconv.ParseFloat(v, 64)
 	if err != nil || !(n == 0 || n >= 0.01 && n <= 1e6) {
 		return fmt.Errorf("%q: want a number of Mbit/s from 0.01, or 0 (no limit)", v)
 	}
-	c.section.ClientRate = int64(n*1e6/8 + 0.5)
+	l.ClientRate = int64(n*1e6/8 + 0.5)
 	return nil
 }
 
-func addLANClient(_ *reader, c *enabled[LAN], v string) error {
+func (l *LAN) addClient(_ *reader, v string) error {
 	text, mode, _ := strings.Cut(v, "=")
-	var l LANClient
+	var c LANClient
 	var err error
-	if l.Mode, err = parseLANMode(mode, LANBlock); err != nil {
+	if c.Mode, err = parseLANMode(mode, LANBlock); err != nil {
 		return fmt.Errorf("%q: want an address = a mode, such as 192.168.1.20=off: %w", v, err)
 	}
 	if mac, err := net.ParseMAC(text); err == nil && len(mac) == 6 {
-		l.MAC = [6]byte(mac)
-	} else if l.Addr, err = netip.ParseAddr(text); err != nil || l.Addr.Zone() != "" || l.Addr.Is4In6() {
+		c.MAC = [6]byte(mac)
+	} else if c.Addr, err = netip.ParseAddr(text); err != nil || c.Addr.Zone() != "" || c.Addr.Is4In6() {
 		return fmt.Errorf("%q: want a MAC or IP address before the =", v)
 	}
-	if len(c.section.Clients) == maxLANClients {
+	if len(l.Clients) == maxLANClients {
 		return fmt.Errorf("more than %d clients", maxLANClients)
 	}
-	c.section.Clients = append(c.section.Clients, l)
+	l.Clients = append(l.Clients, c)
 	return nil
 }

@@ -78,92 +78,87 @@ const ExitConnections = 2048
 
 func defaultExit() Exit { return Exit{Policy: "none", Inside: true, Connections: ExitConnections} }
 
-var onionOptions = append([]option[Onion]{
-	{name: "enabled", set: setBool(func(c *Onion) *bool { return &c.Enabled }), get: func(c *Onion) []string { return flag(c.Enabled) }},
-	{name: "relay", live: true, set: setBool(func(c *Onion) *bool { return &c.Relay }), get: func(c *Onion) []string { return flag(c.Relay) }},
-	{name: "hops", live: true, set: setHops(func(c *Onion) *int { return &c.Hops }), get: func(c *Onion) []string { return one(c.Hops) }},
-	{name: "min_hops", live: true, set: setHops(func(c *Onion) *int { return &c.MinHops }), get: func(c *Onion) []string { return one(c.MinHops) }},
-	{name: "family", list: true, live: true, set: addFamily, get: func(c *Onion) []string { return hidden(c.Families...) }},
-}, limitOptions(func(c *Onion) *Limits { return &c.Limits })...)
-
-var exitOptions = append([]option[Exit]{
-	{name: "policy", live: true, set: setPolicy, get: func(c *Exit) []string { return one(c.Policy) }},
-	{name: "rule", list: true, live: true, set: addRule, get: func(c *Exit) []string { return c.Rules }},
-	{name: "allow_private", list: true, live: true, set: addPrivate, get: func(c *Exit) []string { return texts(c.AllowPrivate) }},
-	{name: "inside", live: true, set: setBool(func(c *Exit) *bool { return &c.Inside }), get: func(c *Exit) []string { return flag(c.Inside) }},
-	{name: "serve_port", list: true, live: true, set: addServePort, get: func(c *Exit) []string { return texts(c.ServePorts) }},
-	{name: "secret", live: true, set: setExitSecret, get: func(c *Exit) []string { return hidden(c.Secret) }},
-	{name: "connections", live: true, set: setConnections, get: func(c *Exit) []string { return one(c.Connections) }},
-}, limitOptions(func(c *Exit) *Limits { return &c.Limits })...)
-
-var proxyOptions = []option[enabled[Proxy]]{
-	enabledOption[Proxy](),
-	{name: "listen", set: setListen, get: func(c *enabled[Proxy]) []string { return one(c.section.Listen) }},
-	{name: "path", set: setProxyPath, get: func(c *enabled[Proxy]) []string { return one(c.section.Path) }},
-	{name: "isolate_destination", set: setBool(func(c *enabled[Proxy]) *bool { return &c.section.IsolateDestination }),
-		get: func(c *enabled[Proxy]) []string { return flag(c.section.IsolateDestination) }},
-	{name: "wait", set: setBool(func(c *enabled[Proxy]) *bool { return &c.section.Wait }), get: func(c *enabled[Proxy]) []string { return flag(c.section.Wait) }},
+func onionOptions(c *Onion) []option {
+	return append([]option{
+		{name: "enabled", set: setBool(&c.Enabled), shown: flag(c.Enabled)},
+		{name: "relay", live: true, set: setBool(&c.Relay), shown: flag(c.Relay)},
+		{name: "hops", live: true, set: setNumber(&c.Hops, 1, maxHops), shown: one(c.Hops)},
+		{name: "min_hops", live: true, set: setNumber(&c.MinHops, 1, maxHops), shown: one(c.MinHops)},
+		{name: "family", list: true, live: true, set: c.addFamily, shown: hidden(c.Families...)},
+	}, limitOptions(&c.Limits)...)
 }
 
-var tunnelOptions = []option[enabled[Tunnel]]{
-	enabledOption[Tunnel](),
-	{name: "path", set: setTunnelPath, get: func(c *enabled[Tunnel]) []string { return one(c.section.Path) }},
+func exitOptions(c *Exit) []option {
+	return append([]option{
+		{name: "policy", live: true, set: c.setPolicy, shown: one(c.Policy)},
+		{name: "rule", list: true, live: true, set: c.addRule, shown: c.Rules},
+		{name: "allow_private", list: true, live: true, set: c.addPrivate, shown: texts(c.AllowPrivate)},
+		{name: "inside", live: true, set: setBool(&c.Inside), shown: flag(c.Inside)},
+		{name: "serve_port", list: true, live: true, set: c.addServePort, shown: texts(c.ServePorts)},
+		{name: "secret", live: true, set: setSecret(&c.Secret), shown: hidden(c.Secret)},
+		{name: "connections", live: true, set: setNumber(&c.Connections, 1, 65536), shown: one(c.Connections)},
+	}, limitOptions(&c.Limits)...)
 }
 
-var nameOptions = []option[Name]{
-	{name: "name", set: func(_ *reader, n *Name, v string) error {
-		n.Name = v
-		return nil
-	}, get: func(n *Name) []string { return one(n.Name) }},
-	{name: "node", set: func(_ *reader, n *Name, v string) (err error) {
-		n.Node, err = identity.ParseNodeID(strings.TrimSuffix(v, ".gnet.alt"))
-		return err
-	}, get: func(n *Name) []string { return one(n.Node) }},
+// A proxy or a tunnel, as much else, can be left without effect: on.
+func proxyOptions(p *Proxy, on *bool) []option {
+	return []option{
+		{name: "enabled", set: setBool(on), shown: flag(*on)},
+		{name: "listen", set: p.setListen, shown: one(p.Listen)},
+		{name: "path", set: p.setPath, shown: one(p.Path)},
+		{name: "isolate_destination", set: setBool(&p.IsolateDestination), shown: flag(p.IsolateDestination)},
+		{name: "wait", set: setBool(&p.Wait), shown: flag(p.Wait)},
+	}
 }
 
-var exitSecretOptions = []option[ExitSecret]{
-	{name: "node", set: func(_ *reader, s *ExitSecret, v string) (err error) {
-		s.Node, err = identity.ParseNodeID(v)
-		return err
-	}, get: func(s *ExitSecret) []string { return one(s.Node) }},
-	{name: "secret", set: func(_ *reader, s *ExitSecret, v string) (err error) {
-		s.Secret, err = parseSecret(v)
-		return err
-	}, get: func(s *ExitSecret) []string { return hidden(s.Secret) }},
+func tunnelOptions(t *Tunnel, on *bool) []option {
+	return []option{
+		{name: "enabled", set: setBool(on), shown: flag(*on)},
+		{name: "path", set: t.setPath, shown: one(t.Path)},
+	}
 }
 
-// enabled is a section that can be left without effect.
-type enabled[T any] struct {
-	off     bool
-	section T
+func nameOptions(n *Name) []option {
+	return []option{
+		{name: "name", set: func(_ *reader, v string) error {
+			n.Name = v
+			return nil
+		}, shown: one(n.Name)},
+		{name: "node", set: func(_ *reader, v string) (err error) {
+			n.Node, err = identity.ParseNodeID(strings.TrimSuffix(v, ".gnet.alt"))
+			return err
+		}, shown: one(n.Node)},
+	}
 }
 
-func enabledOption[T any]() option[enabled[T]] {
-	return option[enabled[T]]{name: "enabled", set: func(_ *reader, e *enabled[T], v string) error {
-		on, err := parseBool(v)
-		e.off = !on
-		return err
-	}, get: func(e *enabled[T]) []string { return flag(!e.off) }}
+func exitSecretOptions(s *ExitSecret) []option {
+	return []option{
+		{name: "node", set: func(_ *reader, v string) (err error) {
+			s.Node, err = identity.ParseNodeID(v)
+			return err
+		}, shown: one(s.Node)},
+		{name: "secret", set: setSecret(&s.Secret), shown: hidden(s.Secret)},
+	}
 }
 
 // limitOptions are rate, burst and quota.
-func limitOptions[T any](field func(*T) *Limits) []option[T] {
-	limit := func(name string, unit, most int64, value func(*Limits) *int64) option[T] {
-		return option[T]{name: name, live: true,
-			set: func(_ *reader, c *T, v string) error {
+func limitOptions(l *Limits) []option {
+	limit := func(name string, unit, most int64, to *int64) option {
+		return option{name: name, live: true,
+			set: func(_ *reader, v string) error {
 				n, err := strconv.ParseFloat(v, 64)
 				if err != nil || !(n >= 0 && n <= float64(most)) {
 					return fmt.Errorf("%q: want a number from 0 (no limit) to %d", v, most)
 				}
-				*value(field(c)) = int64(n*float64(unit) + 0.5)
+				*to = int64(n*float64(unit) + 0.5)
 				return nil
 			},
-			get: func(c *T) []string { return one(float64(*value(field(c))) / float64(unit)) }}
+			shown: one(float64(*to) / float64(unit))}
 	}
-	return []option[T]{
-		limit("rate", 1e6/8, 1e6, func(l *Limits) *int64 { return &l.Rate }),
-		limit("burst", 1e6, 1e4, func(l *Limits) *int64 { return &l.Burst }),
-		limit("quota", 1e9, 1e6, func(l *Limits) *int64 { return &l.Quota }),
+	return []option{
+		limit("rate", 1e6/8, 1e6, &l.Rate),
+		limit("burst", 1e6, 1e4, &l.Burst),
+		limit("quota", 1e9, 1e6, &l.Quota),
 	}
 }
 
@@ -189,23 +184,15 @@ func texts[T any](values []T) (shown []string) {
 	return shown
 }
 
-func setBool[T any](field func(*T) *bool) func(*reader, *T, string) error {
-	return func(_ *reader, c *T, v string) (err error) {
-		*field(c), err = parseBool(v)
+func setBool(to *bool) setter {
+	return func(_ *reader, v string) (err error) {
+		*to, err = parseBool(v)
 		return err
 	}
 }
 
-func setHops[T any](field func(*T) *int) func(*reader, *T, string) error {
-	return func(_ *reader, c *T, v string) error {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > 8 {
-			return fmt.Errorf("%q: want a number from 1 to 8", v)
-		}
-		*field(c) = n
-		return nil
-	}
-}
+// maxHops is the longest circuit.
+const maxHops = 8
 
 // minSecret is how long secrets must be that strangers may guess at (exit.MinSecret).
 const minSecret = 16
@@ -218,9 +205,16 @@ func parseSecret(v string) (Secret, error) {
 	return NewSecret(v), nil
 }
 
+func setSecret(to *Secret) setter {
+	return func(_ *reader, v string) (err error) {
+		*to, err = parseSecret(v)
+		return err
+	}
+}
+
 const maxFamilies = 4
 
-func addFamily(_ *reader, c *Onion, v string) error {
+func (c *Onion) addFamily(_ *reader, v string) error {
 	s, err := parseSecret(v)
 	if err == nil && len(c.Families) == maxFamilies {
 		err = fmt.Errorf("more than %d families", maxFamilies)
@@ -229,14 +223,14 @@ func addFamily(_ *reader, c *Onion, v string) error {
 	return err
 }
 
-func setPolicy(_ *reader, c *Exit, v string) error {
+func (c *Exit) setPolicy(_ *reader, v string) error {
 	c.Policy = v
 	return checkPolicy(v)
 }
 
 const maxRules = 256
 
-func addRule(_ *reader, c *Exit, v string) error {
+func (c *Exit) addRule(_ *reader, v string) error {
 	if len(c.Rules) == maxRules {
 		return fmt.Errorf("more than %d rules", maxRules)
 	}
@@ -244,42 +238,28 @@ func addRule(_ *reader, c *Exit, v string) error {
 	return checkRule(v)
 }
 
-func addPrivate(_ *reader, c *Exit, v string) error {
+func (c *Exit) addPrivate(_ *reader, v string) error {
 	p, err := policy.ParsePrivate(v)
 	c.AllowPrivate = append(c.AllowPrivate, p)
 	return err
 }
 
-func addServePort(_ *reader, c *Exit, v string) error {
+func (c *Exit) addServePort(_ *reader, v string) error {
 	port, err := parsePort(v)
 	c.ServePorts = append(c.ServePorts, port)
 	return err
 }
 
-func setExitSecret(_ *reader, c *Exit, v string) (err error) {
-	c.Secret, err = parseSecret(v)
-	return err
-}
-
-func setConnections(_ *reader, c *Exit, v string) error {
-	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 || n > 65536 {
-		return fmt.Errorf("%q: want a number from 1 to 65536", v)
-	}
-	c.Connections = n
-	return nil
-}
-
 // setListen takes a port of loopback, or an address with a port.
-func setListen(_ *reader, c *enabled[Proxy], v string) error {
+func (p *Proxy) setListen(_ *reader, v string) error {
 	if port, err := parsePort(v); err == nil {
-		c.section.Listen = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
+		p.Listen = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
 		return nil
 	}
 	addr, err := netip.ParseAddrPort(v)
 	if err != nil || addr.Port() == 0 {
 		return fmt.Errorf("%q: want a port, or an address and a port such as 192.168.1.1:1080", v)
 	}
-	c.section.Listen = addr
+	p.Listen = addr
 	return nil
 }

@@ -21,59 +21,54 @@ const (
 // DefaultPortRange is one range, so that one firewall rule opens it.
 var DefaultPortRange = PortRange{18250, 18313}
 
-// option is a row of the table that reading, showing and comparing share, of one
-// type of section.
-type option[T any] struct {
-	name string
-	list bool
-	live bool // a reload applies it; else a restart is needed
-	set  func(r *reader, to *T, value string) error
-	get  func(of *T) []string
+// option is a row of the table that reading, showing and comparing share: an option of a
+// section, bound to the value that the section is read into or shown from.
+type option struct {
+	name  string
+	list  bool
+	live  bool // a reload applies it; else a restart is needed
+	set   setter
+	shown []string // what the value had when the table was made
 }
 
+// setter reads an option's text into the value; of a list, it adds one.
+type setter func(r *reader, text string) error
+
 // mainOptions are the options of `config globalnet`, in the order of reference.uci.
-var mainOptions = []option[Config]{
-	{name: "network", set: setNetwork, get: func(c *Config) []string { return one(c.Network) }},
-	{name: "passphrase", set: setPassphrase, get: func(c *Config) []string { return one(c.Passphrase.String()) }},
-	{name: "passphrase_file", set: setPassphraseFile, get: func(*Config) []string { return nil }},
-	{name: "interface", list: true, live: true, set: setInterface, get: func(c *Config) []string { return c.Interfaces }},
-	{name: "exclude", list: true, live: true, set: setExclude, get: func(c *Config) []string { return c.Exclude }},
-	{name: "listen_port", set: setListenPort, get: func(c *Config) []string { return one(int(c.ListenPort)) }},
-	{name: "port_range", set: setPortRange, get: func(c *Config) []string { return one(c.PortRange) }},
-	{name: "identity", set: setPath(func(c *Config) *string { return &c.Identity }), get: func(c *Config) []string { return one(c.Identity) }},
-	{name: "state_dir", set: setPath(func(c *Config) *string { return &c.StateDir }), get: func(c *Config) []string { return one(c.StateDir) }},
-	{name: "socket", set: setPath(func(c *Config) *string { return &c.Socket }), get: func(c *Config) []string { return one(c.Socket) }},
-	{name: "log_level", live: true, set: setLogLevel, get: func(c *Config) []string { return one(strings.ToLower(c.LogLevel.String())) }},
-	{name: "wireguard", set: setWireGuard, get: func(c *Config) []string { return one(c.WireGuard) }},
-	{name: "memory", set: setMemory, get: func(c *Config) []string { return one(c.Memory) }},
-	{name: "dht", set: setDHT, get: func(c *Config) []string { return one(c.DHT) }},
-	{name: "console_port", set: setConsolePort, get: func(c *Config) []string { return one(int(c.ConsolePort)) }},
-	{name: "max_neighbours", live: true, set: setMaxNeighbours, get: func(c *Config) []string { return one(c.MaxNeighbours) }},
-	{
-		name: "hello_interval",
-		live: true,
-		set:  setSeconds(func(c *Config) *time.Duration { return &c.HelloInterval }),
-		get:  func(c *Config) []string { return one(c.HelloInterval.Seconds()) },
-	},
-	{
-		name: "update_interval",
-		live: true,
-		set:  setSeconds(func(c *Config) *time.Duration { return &c.UpdateInterval }),
-		get:  func(c *Config) []string { return one(c.UpdateInterval.Seconds()) },
-	},
+func mainOptions(c *Config) []option {
+	return []option{
+		{name: "network", set: c.setNetwork, shown: one(c.Network)},
+		{name: "passphrase", set: c.setPassphrase, shown: one(c.Passphrase)},
+		{name: "passphrase_file", set: c.setPassphraseFile},
+		{name: "interface", list: true, live: true, set: addPattern(&c.Interfaces), shown: c.Interfaces},
+		{name: "exclude", list: true, live: true, set: addPattern(&c.Exclude), shown: c.Exclude},
+		{name: "listen_port", set: setPort(&c.ListenPort), shown: one(c.ListenPort)},
+		{name: "port_range", set: c.setPortRange, shown: one(c.PortRange)},
+		{name: "identity", set: setPath(&c.Identity), shown: one(c.Identity)},
+		{name: "state_dir", set: setPath(&c.StateDir), shown: one(c.StateDir)},
+		{name: "socket", set: setPath(&c.Socket), shown: one(c.Socket)},
+		{name: "log_level", live: true, set: c.setLogLevel, shown: one(strings.ToLower(c.LogLevel.String()))},
+		{name: "wireguard", set: setChoice(&c.WireGuard, WireGuardAuto, WireGuardKernel, WireGuardUser), shown: one(c.WireGuard)},
+		{name: "memory", set: setChoice(&c.Memory, MemoryAuto, MemorySmall, MemoryLarge), shown: one(c.Memory)},
+		{name: "dht", set: setChoice(&c.DHT, DHTFull, DHTClient, DHTOff), shown: one(c.DHT)},
+		{name: "console_port", set: c.setConsolePort, shown: one(c.ConsolePort)},
+		{name: "max_neighbours", live: true, set: setNumber(&c.MaxNeighbours, 1, 1000), shown: one(c.MaxNeighbours)},
+		{name: "hello_interval", live: true, set: setSeconds(&c.HelloInterval), shown: one(c.HelloInterval.Seconds())},
+		{name: "update_interval", live: true, set: setSeconds(&c.UpdateInterval), shown: one(c.UpdateInterval.Seconds())},
+	}
 }
 
 // peerOptions are the options of `config peer`, for names; readPeer reads them.
 var peerOptions = []string{"node", "address", "enabled"}
 
-func one[T any](v T) []string {
+func one(v any) []string {
 	if s := fmt.Sprint(v); s != "" {
 		return []string{s}
 	}
 	return nil
 }
 
-func setNetwork(_ *reader, c *Config, v string) error {
+func (c *Config) setNetwork(_ *reader, v string) error {
 	if len(v) < 1 || len(v) > 64 {
 		return fmt.Errorf("network name of %d bytes: want 1 to 64", len(v))
 	}
@@ -84,15 +79,15 @@ func setNetwork(_ *reader, c *Config, v string) error {
 	return nil
 }
 
-func setPassphrase(r *reader, c *Config, v string) error {
+func (c *Config) setPassphrase(r *reader, v string) error {
 	if r.passphrase != "" {
 		return fmt.Errorf("%s gives the passphrase already: want one of the two", r.passphrase)
 	}
 	r.passphrase = "passphrase"
-	return r.checkPassphrase(c, v)
+	return c.checkPassphrase(v)
 }
 
-func setPassphraseFile(r *reader, c *Config, v string) error {
+func (c *Config) setPassphraseFile(r *reader, v string) error {
 	if r.passphrase != "" {
 		return fmt.Errorf("%s gives the passphrase already: want one of the two", r.passphrase)
 	}
@@ -101,11 +96,11 @@ func setPassphraseFile(r *reader, c *Config, v string) error {
 	if err != nil {
 		return err
 	}
-	return r.checkPassphrase(c, text)
+	return c.checkPassphrase(text)
 }
 
 // checkPassphrase never repeats the value in an error.
-func (r *reader) checkPassphrase(c *Config, v string) error {
+func (c *Config) checkPassphrase(v string) error {
 	if len(v) < 8 || len(v) > 256 {
 		return fmt.Errorf("passphrase of %d bytes: want 8 to 256", len(v))
 	}
@@ -113,15 +108,14 @@ func (r *reader) checkPassphrase(c *Config, v string) error {
 	return nil
 }
 
-func setInterface(_ *reader, c *Config, v string) error { return addPattern(&c.Interfaces, v) }
-func setExclude(_ *reader, c *Config, v string) error   { return addPattern(&c.Exclude, v) }
-
-func addPattern(to *[]string, v string) error {
-	if _, err := path.Match(v, ""); err != nil || v == "" || len(v) > 64 || strings.ContainsAny(v, " /\t\n") {
-		return fmt.Errorf("%q is no interface name or pattern: want one such as wlan0, eth* or mesh[0-3]", v)
+func addPattern(to *[]string) setter {
+	return func(_ *reader, v string) error {
+		if _, err := path.Match(v, ""); err != nil || v == "" || len(v) > 64 || strings.ContainsAny(v, " /\t\n") {
+			return fmt.Errorf("%q is no interface name or pattern: want one such as wlan0, eth* or mesh[0-3]", v)
+		}
+		*to = append(*to, v)
+		return nil
 	}
-	*to = append(*to, v)
-	return nil
 }
 
 func parsePort(v string) (uint16, error) {
@@ -132,12 +126,14 @@ func parsePort(v string) (uint16, error) {
 	return uint16(n), nil
 }
 
-func setListenPort(_ *reader, c *Config, v string) (err error) {
-	c.ListenPort, err = parsePort(v)
-	return err
+func setPort(to *uint16) setter {
+	return func(_ *reader, v string) (err error) {
+		*to, err = parsePort(v)
+		return err
+	}
 }
 
-func setConsolePort(_ *reader, c *Config, v string) (err error) {
+func (c *Config) setConsolePort(_ *reader, v string) (err error) {
 	if v == "0" {
 		c.ConsolePort = 0
 		return nil
@@ -146,7 +142,7 @@ func setConsolePort(_ *reader, c *Config, v string) (err error) {
 	return err
 }
 
-func setPortRange(_ *reader, c *Config, v string) error {
+func (c *Config) setPortRange(_ *reader, v string) error {
 	first, last, ok := strings.Cut(v, "-")
 	a, err1 := parsePort(first)
 	b, err2 := parsePort(last)
@@ -160,17 +156,17 @@ func setPortRange(_ *reader, c *Config, v string) error {
 	return nil
 }
 
-func setPath[T any](field func(*T) *string) func(*reader, *T, string) error {
-	return func(r *reader, c *T, v string) error {
+func setPath(to *string) setter {
+	return func(r *reader, v string) error {
 		if v == "" || strings.ContainsRune(v, 0) {
 			return fmt.Errorf("%q is no path", v)
 		}
-		*field(c) = r.abs(v)
+		*to = r.abs(v)
 		return nil
 	}
 }
 
-func setLogLevel(_ *reader, c *Config, v string) error {
+func (c *Config) setLogLevel(_ *reader, v string) error {
 	switch v {
 	case "debug", "info", "warn", "error":
 		return c.LogLevel.UnmarshalText([]byte(v))
@@ -178,50 +174,37 @@ func setLogLevel(_ *reader, c *Config, v string) error {
 	return fmt.Errorf("%q: want debug, info, warn or error", v)
 }
 
-func setWireGuard(_ *reader, c *Config, v string) error {
-	switch w := WireGuard(v); w {
-	case WireGuardAuto, WireGuardKernel, WireGuardUser:
-		c.WireGuard = w
-		return nil
+// setChoice takes one of three words.
+func setChoice[T ~string](to *T, a, b, c T) setter {
+	return func(_ *reader, v string) error {
+		switch w := T(v); w {
+		case a, b, c:
+			*to = w
+			return nil
+		}
+		return fmt.Errorf("%q: want %s, %s or %s", v, a, b, c)
 	}
-	return fmt.Errorf("%q: want auto, kernel or user", v)
 }
 
-func setMemory(_ *reader, c *Config, v string) error {
-	switch m := Memory(v); m {
-	case MemoryAuto, MemorySmall, MemoryLarge:
-		c.Memory = m
+func setNumber(to *int, least, most int) setter {
+	return func(_ *reader, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < least || n > most {
+			return fmt.Errorf("%q: want a number from %d to %d", v, least, most)
+		}
+		*to = n
 		return nil
 	}
-	return fmt.Errorf("%q: want auto, small or large", v)
-}
-
-func setDHT(_ *reader, c *Config, v string) error {
-	switch d := DHT(v); d {
-	case DHTFull, DHTClient, DHTOff:
-		c.DHT = d
-		return nil
-	}
-	return fmt.Errorf("%q: want full, client or off", v)
-}
-
-func setMaxNeighbours(_ *reader, c *Config, v string) error {
-	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 || n > 1000 {
-		return fmt.Errorf("%q: want a number from 1 to 1000", v)
-	}
-	c.MaxNeighbours = n
-	return nil
 }
 
 // setSeconds takes what a Babel interval can say: centiseconds in 16 bits.
-func setSeconds(field func(*Config) *time.Duration) func(*reader, *Config, string) error {
-	return func(_ *reader, c *Config, v string) error {
+func setSeconds(to *time.Duration) setter {
+	return func(_ *reader, v string) error {
 		n, err := strconv.ParseFloat(v, 64)
 		if err != nil || !(n >= 0.1 && n <= 600) {
 			return fmt.Errorf("%q: want seconds, 0.1 to 600", v)
 		}
-		*field(c) = time.Duration(n*100+0.5) * 10 * time.Millisecond
+		*to = time.Duration(n*100+0.5) * 10 * time.Millisecond
 		return nil
 	}
 }

@@ -95,7 +95,7 @@ func (r *reader) read(f File) Config {
 				continue
 			}
 			mainName = s.Name
-			readOptions(r, s, mainOptions, r.seen, &c)
+			r.readOptions(s, mainOptions(&c), r.seen)
 		case "peer":
 			r.readPeer(&c, s)
 		default:
@@ -110,11 +110,11 @@ func (r *reader) read(f File) Config {
 	return c
 }
 
-// readOptions reads the options of a section into a value. Seen has the lines of
+// readOptions reads the options of a section into what table is bound to. Seen has the lines of
 // options of an earlier section of the same name, and is added to.
-func readOptions[T any](r *reader, s Section, table []option[T], seen map[string]int, to *T) {
+func (r *reader) readOptions(s Section, table []option, seen map[string]int) {
 	for _, o := range s.Options {
-		i := slices.IndexFunc(table, func(known option[T]) bool { return known.name == o.Name })
+		i := slices.IndexFunc(table, func(known option) bool { return known.name == o.Name })
 		if i < 0 {
 			r.warn(o.Line, o.Name, "not a known option%s, has no effect%s", of(s.Type), nearest(o.Name, names(table)))
 			continue
@@ -132,7 +132,7 @@ func readOptions[T any](r *reader, s Section, table []option[T], seen map[string
 		}
 		seen[o.Name] = o.Line
 		for _, v := range values(o, known.list) {
-			if err := known.set(r, to, v); err != nil {
+			if err := known.set(r, v); err != nil {
 				r.fail(o.Line, o.Name, "%v", err)
 			}
 		}
@@ -298,7 +298,7 @@ func readSecret(name string) (string, error) {
 	return string(text), nil
 }
 
-func names[T any](table []option[T]) []string {
+func names(table []option) []string {
 	names := make([]string, len(table))
 	for i, o := range table {
 		names[i] = o.name

@@ -66,15 +66,13 @@ func IsSecret(section, option string) bool {
 // Schema says what a configuration may have: the table of options with the words of
 // reference.uci.
 var Schema = sync.OnceValue(func() []SectionInfo {
-	c := Default()
-	proxy := enabled[Proxy]{section: DefaultProxy}
-	service := serviceSection{Service: Service{Points: minPoints}}
+	c, proxy, service, on := Default(), DefaultProxy, newService(), true
 	tables := map[string][]OptionInfo{
-		"globalnet": infos(mainOptions, &c), "onion": infos(onionOptions, &c.Onion), "exit": infos(exitOptions, &c.Exit),
-		"proxy": infos(proxyOptions, &proxy), "tunnel": infos(tunnelOptions, new(enabled[Tunnel])), "name": infos(nameOptions, nil),
-		"exit_secret": infos(exitSecretOptions, nil), "hidden_service": infos(hiddenServiceOptions, &service),
-		"service_key": infos(serviceKeyOptions, nil), "lan": infos(lanOptions, new(enabled[LAN])), "web": infos(webOptions, &c.Web),
-		"service": infos(serviceOptions, nil), "radio": infos(radioOptions, nil),
+		"globalnet": infos(mainOptions(&c)), "onion": infos(onionOptions(&c.Onion)), "exit": infos(exitOptions(&c.Exit)),
+		"proxy": infos(proxyOptions(&proxy, &on)), "tunnel": infos(tunnelOptions(new(Tunnel), &on)), "name": required(nameOptions(new(Name))),
+		"exit_secret": required(exitSecretOptions(new(ExitSecret))), "hidden_service": infos(hiddenServiceOptions(&service, &on)),
+		"service_key": required(serviceKeyOptions(new(ServiceKey))), "lan": infos(lanOptions(new(LAN), &on)), "web": infos(webOptions(&c.Web)),
+		"service": infos(serviceOptions), "radio": infos(radioOptions),
 		"peer": {{Name: "node"}, {Name: "address", List: true}, {Name: "enabled", Default: []string{"1"}}},
 	}
 	list := readSchema()
@@ -99,13 +97,18 @@ var Schema = sync.OnceValue(func() []SectionInfo {
 
 func orNone(list []string) []string { return append([]string{}, list...) }
 
-func infos[T any](table []option[T], defaults *T) (list []OptionInfo) {
+func infos(table []option) (list []OptionInfo) {
 	for _, o := range table {
-		info := OptionInfo{Name: o.name, List: o.list, Live: o.live}
-		if defaults != nil && o.get != nil {
-			info.Default = o.get(defaults)
-		}
-		list = append(list, info)
+		list = append(list, OptionInfo{Name: o.name, List: o.list, Live: o.live, Default: o.shown})
+	}
+	return list
+}
+
+// required is infos for options without defaults.
+func required(table []option) []OptionInfo {
+	list := infos(table)
+	for i := range list {
+		list[i].Default = nil
 	}
 	return list
 }

@@ -24,40 +24,32 @@ var sectionTypes = []string{"globalnet", "peer", "onion", "exit", "proxy", "tunn
 func (r *reader) readSection(c *Config, s Section) bool {
 	switch s.Type {
 	case "onion":
-		readSingle(r, s, onionOptions, &c.Onion)
+		r.readSingle(s, onionOptions(&c.Onion))
 	case "exit":
-		readSingle(r, s, exitOptions, &c.Exit)
+		r.readSingle(s, exitOptions(&c.Exit))
 	case "proxy":
-		readRepeated(r, s, proxyOptions, maxProxies, func(e enabled[Proxy], name string) {
+		var p Proxy
+		on := true
+		if name, ok := r.readRepeated(s, proxyOptions(&p, &on), maxProxies, "listen"); ok {
 			r.proxies = true
-			if e.section.Name = name; !e.off {
-				c.Proxies = append(c.Proxies, e.section)
+			if p.Name = name; on {
+				c.Proxies = append(c.Proxies, p)
 			}
-		}, "listen")
+		}
 	case "tunnel":
-		readRepeated(r, s, tunnelOptions, maxTunnels, func(e enabled[Tunnel], name string) {
-			if e.section.Name = name; !e.off {
-				c.Tunnels = append(c.Tunnels, e.section)
-			}
-		}, "path")
+		var t Tunnel
+		on := true
+		if name, ok := r.readRepeated(s, tunnelOptions(&t, &on), maxTunnels, "path"); ok && on {
+			t.Name = name
+			c.Tunnels = append(c.Tunnels, t)
+		}
 	case "name":
-		readRepeated(r, s, nameOptions, maxNames, func(n Name, name string) {
-			if n.Name == "" {
-				n.Name = name
-			}
-			n.Name = strings.ToLower(n.Name)
-			if err := checkName(n.Name); err != nil {
-				r.fail(s.Line, "", "%v", err)
-				return
-			}
-			if slices.ContainsFunc(c.Names, func(m Name) bool { return m.Name == n.Name }) {
-				r.fail(s.Line, "name", "%q is an earlier section's", n.Name)
-				return
-			}
-			c.Names = append(c.Names, n)
-		}, "node")
+		r.readName(c, s)
 	case "exit_secret":
-		readRepeated(r, s, exitSecretOptions, maxSecrets, func(e ExitSecret, _ string) { c.ExitSecrets = append(c.ExitSecrets, e) }, "node", "secret")
+		var e ExitSecret
+		if _, ok := r.readRepeated(s, exitSecretOptions(&e), maxSecrets, "node", "secret"); ok {
+			c.ExitSecrets = append(c.ExitSecrets, e)
+		}
 	case "hidden_service", "service_key":
 		r.readHidden(c, s)
 	case "service":
@@ -65,21 +57,42 @@ func (r *reader) readSection(c *Config, s Section) bool {
 			r.fail(s.Line, "", "section service '%s': there is one, 'service', for the init script; hidden services are sections of type hidden_service", s.Name)
 			break
 		}
-		readSingle(r, s, serviceOptions, new(struct{}))
+		r.readSingle(s, serviceOptions)
 	case "lan":
 		r.readLAN(c, s)
 	case "radio":
 		r.readRadio(s)
 	case "web":
-		readSingle(r, s, webOptions, &c.Web)
+		r.readSingle(s, webOptions(&c.Web))
 	default:
 		return false
 	}
 	return true
 }
 
+func (r *reader) readName(c *Config, s Section) {
+	var n Name
+	name, ok := r.readRepeated(s, nameOptions(&n), maxNames, "node")
+	if !ok {
+		return
+	}
+	if n.Name == "" {
+		n.Name = name
+	}
+	n.Name = strings.ToLower(n.Name)
+	if err := checkName(n.Name); err != nil {
+		r.fail(s.Line, "", "%v", err)
+		return
+	}
+	if slices.ContainsFunc(c.Names, func(m Name) bool { return m.Name == n.Name }) {
+		r.fail(s.Line, "name", "%q is an earlier section's", n.Name)
+		return
+	}
+	c.Names = append(c.Names, n)
+}
+
 // readSingle reads a section of which there is one.
-func readSingle[T any](r *reader, s Section, table []option[T], to *T) {
+func (r *reader) readSingle(s Section, table []option) {
 	known, again := r.single[s.Type]
 	if again && known.name != s.Name {
 		r.fail(s.Line, "", "a second %s section: there is one, '%s'", s.Type, known.name)
@@ -89,7 +102,7 @@ func readSingle[T any](r *reader, s Section, table []option[T], to *T) {
 		known = single{s.Name, make(map[string]int)}
 		r.single[s.Type] = known
 	}
-	readOptions(r, s, table, known.seen, to)
+	r.readOptions(s, table, known.seen)
 }
 
 // single is a section of which there is one.
@@ -98,33 +111,33 @@ type single struct {
 	seen map[string]int
 }
 
-// readRepeated reads a section of which there may be many, with different names.
-func readRepeated[T any](r *reader, s Section, table []option[T], most int, add func(T, string), required ...string) {
-	var value T
+// readRepeated reads a section of which there may be many, with different names, and returns
+// its name, which is made up if it has none; not ok means that it is not to be used.
+func (r *reader) readRepeated(s Section, table []option, most int, required ...string) (name string, ok bool) {
 	seen := make(map[string]int)
-	readOptions(r, s, table, seen, &value)
+	r.readOptions(s, table, seen)
 	for _, name := range required {
 		if _, ok := seen[name]; !ok {
 			r.fail(s.Line, name, "missing in this %s", s.Type)
-			return
+			return "", false
 		}
 	}
 	r.count[s.Type]++
-	name := s.Name
+	name = s.Name
 	if name == "" {
 		name = fmt.Sprintf("%s%d", s.Type, r.count[s.Type])
 	}
 	key := s.Type + " " + strings.ToLower(name)
 	if first, twice := r.lines[key]; twice {
 		r.fail(s.Line, "", "a second %s '%s', first on line %d", s.Type, name, first)
-		return
+		return "", false
 	}
 	r.lines[key] = s.Line
 	if r.count[s.Type] > most {
 		r.fail(s.Line, "", "more than %d sections of type %s", most, s.Type)
-		return
+		return "", false
 	}
-	add(value, name)
+	return name, true
 }
 
 // checkName says whether a name can stand before the zone: labels of a host name.
@@ -148,8 +161,8 @@ func checkRule(v string) error {
 	return err
 }
 
-// setProxyPath takes the hops of a path to internet, as they follow the listener.
-func setProxyPath(_ *reader, c *enabled[Proxy], v string) error {
+// setPath takes the hops of a path to internet, as they follow the listener.
+func (p *Proxy) setPath(_ *reader, v string) error {
 	spec, err := path.Parse("1>" + v)
 	if err != nil {
 		return err
@@ -157,11 +170,11 @@ func setProxyPath(_ *reader, c *enabled[Proxy], v string) error {
 	if !spec.Internet() {
 		return fmt.Errorf("%q ends at a target: want hops and internet, such as rand>rand>rand>internet; a tunnel leads to one target", v)
 	}
-	c.section.Path = v
+	p.Path = v
 	return nil
 }
 
-func setTunnelPath(_ *reader, c *enabled[Tunnel], v string) error {
+func (t *Tunnel) setPath(_ *reader, v string) error {
 	spec, err := path.Parse(v)
 	if err != nil {
 		return err
@@ -169,7 +182,7 @@ func setTunnelPath(_ *reader, c *enabled[Tunnel], v string) error {
 	if spec.Internet() {
 		return fmt.Errorf("%q leads to the internet: want a target such as example.org:80; a proxy section leads everywhere", v)
 	}
-	c.section.Path = v
+	t.Path = v
 	return nil
 }
 
@@ -199,53 +212,55 @@ func isExitProblem(err error) bool {
 
 // onionFile shows the sections of the onion.
 func (c *Config) onionFile() []Section {
+	on := true
 	list := []Section{
-		shown("onion", "onion", onionOptions, &c.Onion),
-		shown("exit", "exit", exitOptions, &c.Exit),
+		shown("onion", "onion", onionOptions(&c.Onion)),
+		shown("exit", "exit", exitOptions(&c.Exit)),
 	}
 	for _, p := range c.Proxies {
-		list = append(list, shown("proxy", p.Name, proxyOptions, &enabled[Proxy]{section: p}))
+		list = append(list, shown("proxy", p.Name, proxyOptions(&p, &on)))
 	}
 	for _, t := range c.Tunnels {
-		list = append(list, shown("tunnel", t.Name, tunnelOptions, &enabled[Tunnel]{section: t}))
+		list = append(list, shown("tunnel", t.Name, tunnelOptions(&t, &on)))
 	}
 	for _, n := range c.Names {
-		list = append(list, shown("name", "", nameOptions, &n))
+		list = append(list, shown("name", "", nameOptions(&n)))
 	}
 	for _, e := range c.ExitSecrets {
-		list = append(list, shown("exit_secret", "", exitSecretOptions, &e))
+		list = append(list, shown("exit_secret", "", exitSecretOptions(&e)))
 	}
 	return append(list, c.hiddenFile()...)
 }
 
-func shown[T any](typ, name string, table []option[T], of *T) Section {
+func shown(typ, name string, table []option) Section {
 	s := Section{Type: typ, Name: name}
 	for _, o := range table {
-		for _, v := range o.get(of) {
+		for _, v := range o.shown {
 			s.Options = append(s.Options, Option{Name: o.name, Value: v, List: o.list})
 		}
 	}
 	return s
 }
 
-// compareOptions says which options of a section differ, by their names.
-func compareOptions[T any](d *Diff, section string, table []option[T], from, to *T) {
-	for _, o := range table {
-		if slices.Equal(o.get(from), o.get(to)) {
-			continue
-		}
-		if o.live {
-			d.Live = append(d.Live, section+"."+o.name)
-		} else {
-			d.Restart = append(d.Restart, section+"."+o.name)
+func (o option) equal(p option) bool { return slices.Equal(o.shown, p.shown) }
+
+// compareOptions says which options of two sections differ, by their names after a prefix.
+func (d *Diff) compareOptions(prefix string, from, to []option) {
+	for i, o := range from {
+		switch {
+		case o.equal(to[i]):
+		case o.live:
+			d.Live = append(d.Live, prefix+o.name)
+		default:
+			d.Restart = append(d.Restart, prefix+o.name)
 		}
 	}
 }
 
 // compareOnion adds what a reload changes of the onion.
 func (d *Diff) compareOnion(from, to *Config) {
-	compareOptions(d, "onion", onionOptions, &from.Onion, &to.Onion)
-	compareOptions(d, "exit", exitOptions, &from.Exit, &to.Exit)
+	d.compareOptions("onion.", onionOptions(&from.Onion), onionOptions(&to.Onion))
+	d.compareOptions("exit.", exitOptions(&from.Exit), exitOptions(&to.Exit))
 	if !slices.EqualFunc(from.Onion.Families, to.Onion.Families, Secret.Equal) && !slices.Contains(d.Live, "onion.family") {
 		d.Live = append(d.Live, "onion.family")
 	}
@@ -265,5 +280,5 @@ func (d *Diff) compareOnion(from, to *Config) {
 		d.Live = append(d.Live, "exit_secret")
 	}
 	d.compareHidden(from, to)
-	compareOptions(d, "web", webOptions, &from.Web, &to.Web)
+	d.compareOptions("web.", webOptions(&from.Web), webOptions(&to.Web))
 }

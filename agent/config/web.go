@@ -23,24 +23,26 @@ const maxWebListen = 8
 
 func defaultWeb() Web { return Web{Enabled: true, Public: true} }
 
-var webOptions = []option[Web]{
-	{name: "enabled", live: true, set: setBool(func(c *Web) *bool { return &c.Enabled }), get: func(c *Web) []string { return flag(c.Enabled) }},
-	{name: "name", live: true, set: setWebName, get: func(c *Web) []string { return one(c.Name) }},
-	{name: "listen", list: true, live: true, set: addWebListen, get: func(c *Web) []string { return texts(c.Listen) }},
-	{name: "public_status", live: true, set: setBool(func(c *Web) *bool { return &c.Public }), get: func(c *Web) []string { return flag(c.Public) }},
-	{name: "metrics", live: true, set: setBool(func(c *Web) *bool { return &c.Metrics }), get: func(c *Web) []string { return flag(c.Metrics) }},
+func webOptions(w *Web) []option {
+	return []option{
+		{name: "enabled", live: true, set: setBool(&w.Enabled), shown: flag(w.Enabled)},
+		{name: "name", live: true, set: w.setName, shown: one(w.Name)},
+		{name: "listen", list: true, live: true, set: w.addListen, shown: texts(w.Listen)},
+		{name: "public_status", live: true, set: setBool(&w.Public), shown: flag(w.Public)},
+		{name: "metrics", live: true, set: setBool(&w.Metrics), shown: flag(w.Metrics)},
+	}
 }
 
-func setWebName(_ *reader, c *Web, v string) error {
+func (w *Web) setName(_ *reader, v string) error {
 	if len(v) > 64 || !utf8.ValidString(v) || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return fmt.Errorf("%q: want at most 64 bytes without control characters", v)
 	}
-	c.Name = v
+	w.Name = v
 	return nil
 }
 
-// addWebListen refuses what cannot be of a LAN; that an address is, the agent finds out.
-func addWebListen(_ *reader, c *Web, v string) error {
+// addListen refuses what cannot be of a LAN; that an address is, the agent finds out.
+func (w *Web) addListen(_ *reader, v string) error {
 	listen, err := netip.ParseAddrPort(v)
 	addr := listen.Addr()
 	switch {
@@ -50,11 +52,11 @@ func addWebListen(_ *reader, c *Web, v string) error {
 		return fmt.Errorf("%q is an address of the mesh: the page is for the LAN only", v)
 	case addr.IsUnspecified() || addr.IsMulticast() || addr.Zone() != "" || addr.Is4In6():
 		return fmt.Errorf("%q: want one address of the LAN, or of loopback", v)
-	case slices.Contains(c.Listen, listen):
+	case slices.Contains(w.Listen, listen):
 		return fmt.Errorf("%q is given twice", v)
-	case len(c.Listen) == maxWebListen:
+	case len(w.Listen) == maxWebListen:
 		return fmt.Errorf("more than %d addresses", maxWebListen)
 	}
-	c.Listen = append(c.Listen, listen)
+	w.Listen = append(w.Listen, listen)
 	return nil
 }
