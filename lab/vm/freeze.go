@@ -9,7 +9,7 @@ import (
 )
 
 // Frozen is a machine that has booted, and waits. It saves the time of a boot to all
-// that start from it. What it has as Disks is not part of it; it has no Flash.
+// that start from it. What it has as Disks and Flash is not part of it.
 type Frozen struct {
 	spec Spec
 	dir  string
@@ -63,14 +63,19 @@ func (f *Frozen) Run(ctx context.Context, output io.Writer) (log string, rc int,
 // Close removes the machine.
 func (f *Frozen) Close() error { return os.RemoveAll(f.dir) }
 
+// ignoreShared leaves out of a frozen machine the memory that is a file: its Flash.
+var ignoreShared = command{"migrate-set-capabilities", map[string]any{
+	"capabilities": []map[string]any{{"capability": "x-ignore-shared", "state": true}},
+}}
+
 // save has QEMU write a machine to a file.
 func save(ctx context.Context, monitor, file string) error {
-	return control(ctx, monitor, command{"stop", nil}, command{"migrate", map[string]any{"uri": "exec:cat >" + file}})
+	return control(ctx, monitor, command{"stop", nil}, ignoreShared, command{"migrate", map[string]any{"uri": "exec:cat >" + file}})
 }
 
 // thaw has QEMU go on with a machine in a file.
 func thaw(ctx context.Context, monitor, file string) error {
-	err := control(ctx, monitor, command{"migrate-incoming", map[string]any{"uri": "exec:cat " + file}})
+	err := control(ctx, monitor, ignoreShared, command{"migrate-incoming", map[string]any{"uri": "exec:cat " + file}})
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,10 @@ import (
 //
 // On ext4 the flash is a disk: what the kernel has not given to it is lost. On jffs2,
 // the file system of routers with NOR flash, it is memory that outlives the machine
-// (phram): each single store counts, and a write can be torn anywhere. Machines on ext4
-// go on from one that has booted and has not looked at the disk.
+// (phram): each single store counts, and a write can be torn anywhere. On UBIFS, for
+// routers with NAND flash, it is that memory in pages (vm.NANDFlash): one torn is one
+// that cannot be read. Machines go on from one that has booted and has not looked at
+// its flash.
 func TestPower(t *testing.T) {
 	if os.Getenv("LAB_VM_CUTS") == "" {
 		t.Skip("kills virtual machines for a quarter of an hour: make vm-power, or LAB_VM_CUTS=1")
@@ -42,11 +44,14 @@ func TestPower(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, f := range map[string]func(t *testing.T) flash{"ext4": ext4, "jffs2": jffs2} {
+	for name, f := range map[string]func(t *testing.T) flash{"ext4": ext4, "jffs2": jffs2, "ubifs": ubifs} {
 		t.Run(name, func(t *testing.T) {
 			f := f(t)
 			f.spec.MemoryMB = 224
-			f.spec.Files = map[string]string{"/writer": writer, "/globalnet": binary}
+			if f.spec.Files == nil {
+				f.spec.Files = make(map[string]string)
+			}
+			f.spec.Files["/writer"], f.spec.Files["/globalnet"] = writer, binary
 			writing := f.spec
 			writing.Script = f.mount + "\n/writer /flash\n"
 			machine := f.machine(t, writing)
@@ -79,17 +84,9 @@ ls -A /flash | grep '^\.' | sed 's/^/AFTER /'
 	}
 }
 
-// machine is what runs a script on a flash. One that can be frozen boots once.
+// machine is what runs a script on a flash. It boots once.
 func (f flash) machine(t *testing.T, s vm.Spec) func(context.Context, io.Writer) (string, int, error) {
 	t.Helper()
-	if s.Flash != "" { // QEMU 7.2 cannot freeze a machine beside it
-		s.Script = f.before + "\n" + s.Script
-		return func(ctx context.Context, w io.Writer) (string, int, error) {
-			s := s
-			s.Output = w
-			return vm.Run(ctx, s)
-		}
-	}
 	frozen, err := vm.Freeze(t.Context(), s, f.before)
 	if err != nil {
 		t.Fatal(err)
@@ -128,20 +125,42 @@ func ext4(t *testing.T) flash {
 
 func jffs2(t *testing.T) flash {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "flash")
-	if err := os.WriteFile(file, bytes.Repeat([]byte{0xff}, vm.FlashSize), 0o600); err != nil { // erased
+	return flash{
+		vm.Spec{Flash: erased(t), Modules: []string{"jffs2", "tun", "wireguard"}, Later: []string{"phram"}},
+		"mkdir /flash",
+		"insmod /lib/modules/phram.ko phram=flash," + vm.FlashAt + ",0x800000,0x10000\nmount -t jffs2 mtd0 /flash || exit 1",
+	}
+}
+
+func ubifs(t *testing.T) flash {
+	t.Helper()
+	module, err := vm.NANDFlash(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	return flash{
-		vm.Spec{Flash: file, Modules: []string{"jffs2", "tun", "wireguard"}, Later: []string{"phram"}},
-		`mkdir /flash
-for d in /sys/bus/pci/devices/*; do
-	case $(cat $d/vendor $d/device | tr -d '\n') in 0x1af40x1110) break ;; esac
-done
-echo 1 >$d/enable
-start=$(sed -n '3s/ .*//p' $d/resource)`,
-		"insmod /lib/modules/phram.ko phram=flash,$start,0x800000,0x10000\nmount -t jffs2 mtd0 /flash || exit 1",
+		vm.Spec{
+			Flash:    erased(t),
+			Modules:  []string{"zstd", "deflate", "lzo", "ubi", "ubifs", "tun", "wireguard"},
+			Files:    map[string]string{"/lib/modules/nandflash.ko": module},
+			Programs: []string{"ubiattach", "ubimkvol", "ubinfo"},
+		},
+		"mkdir /flash",
+		"insmod /lib/modules/nandflash.ko start=" + vm.FlashAt + `
+ubiattach -m 0 >/dev/null || exit 1
+ubinfo -d 0 -N flash >/dev/null 2>&1 || ubimkvol /dev/ubi0 -m -N flash || exit 1
+mount -t ubifs ubi0:flash /flash || exit 1`,
 	}
+}
+
+// erased is a flash on which nothing was written.
+func erased(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "flash")
+	if err := os.WriteFile(file, bytes.Repeat([]byte{0xff}, vm.FlashSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // flashLog is what machines have said of one flash.

@@ -23,8 +23,11 @@ import (
 	"syscall"
 )
 
-// FlashSize is the size of Spec.Flash.
-const FlashSize = 8 << 20
+// Where Spec.Flash is in a machine, and its size.
+const (
+	FlashAt   = "0x100000000"
+	FlashSize = 8 << 20
+)
 
 // Spec says what is in a virtual machine and what it does.
 type Spec struct {
@@ -48,8 +51,8 @@ type Spec struct {
 	// Disks are files that the machine has as /dev/vda, /dev/vdb and so on. What it has
 	// given to them is in them, also when the machine is killed.
 	Disks []string
-	// Flash, if not empty, is a file that the machine has as memory on its PCI bus,
-	// the device 1af4:1110: each store is in it at once.
+	// Flash, if not empty, is a file that the machine, an amd64 one, has as memory at
+	// FlashAt: each store is in it at once. Linux does not use it as memory: it is too small.
 	Flash string
 	// Segment, if not empty, joins the machine's Ethernet, eth0, to that of another
 	// machine with the same path of a socket. One of them has to be its Server.
@@ -132,7 +135,7 @@ func arguments(a arch, k *Kernel, initrd string, s Spec) []string {
 		args = append(args, "-drive", "if=virtio,format=raw,file="+d)
 	}
 	if s.Flash != "" {
-		args = append(args, "-device", "ivshmem-plain,memdev=flash,master=on",
+		args = append(args, "-m", strconv.Itoa(memory)+",slots=1,maxmem=1G", "-device", "pc-dimm,memdev=flash,addr="+FlashAt,
 			"-object", fmt.Sprintf("memory-backend-file,id=flash,share=on,size=%d,mem-path=%s", FlashSize, s.Flash))
 	}
 	if s.monitor != "" {
