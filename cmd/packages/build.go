@@ -50,7 +50,8 @@ func (o *options) build(stdout io.Writer) error {
 	}
 	all := make([]built, len(o.arches))
 	errs := make([]error, len(o.arches))
-	// Compressing is most of the work, and each architecture needs 60 MB for it.
+	// Compressing is most of the work, and done once for what several packages have;
+	// the packer bounds its memory, and each package in work takes 60 MB besides.
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
 	for i, a := range o.arches {
@@ -92,7 +93,7 @@ func (o *options) pkg(a board.Arch, files []pack.File) (pack.Package, error) {
 	}
 	p := pack.Package{
 		Name: project, Version: o.version, Arch: a.Name, Section: "net", License: "Apache-2.0",
-		Description: description, Time: o.time,
+		Description: description, Time: o.time, Packer: o.packer,
 		Files: slices.Concat(files, []pack.File{
 			{Path: "usr/sbin/globalnet", Mode: 0o755, Content: binary},
 			{Path: "usr/bin/gn", Link: "../sbin/globalnet"},

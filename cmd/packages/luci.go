@@ -19,7 +19,7 @@ of the router.`
 func (o *options) luciApp() (pack.Package, error) {
 	p := pack.Package{
 		Name: "luci-app-" + project, Version: o.version, Arch: pack.AllArches, Section: "luci", License: "Apache-2.0",
-		Description: luciDescription, Time: o.time, Depends: []string{project, "luci-base"},
+		Description: luciDescription, Time: o.time, Packer: o.packer, Depends: []string{project, "luci-base"},
 	}
 	for folder, to := range map[string]string{"htdocs": "www/", "root": ""} {
 		files, err := pack.ReadTree(filepath.Join(o.luci, folder))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"globalnet/board"
+	"globalnet/openwrt/pack/deflate"
 )
 
 func main() {
@@ -32,6 +33,7 @@ type options struct {
 	version                   string
 	time                      time.Time
 	keys                      keys
+	packer                    *deflate.Packer
 }
 
 func run(args []string, stdout io.Writer) error {
@@ -53,7 +55,7 @@ func run(args []string, stdout io.Writer) error {
 	if *keygen != "" {
 		return newKeys(*keygen, stdout)
 	}
-	o := options{out: *out, binaries: *binaries, feed: *feed, luci: *luci}
+	o := options{out: *out, binaries: *binaries, feed: *feed, luci: *luci, packer: deflate.New()}
 	var err error
 	if o.version, o.time, err = versionAndTime(*version, os.Getenv("SOURCE_DATE_EPOCH")); err != nil {
 		return err

@@ -1,8 +1,6 @@
 package pack
 
 import (
-	"bytes"
-	"compress/flate"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -10,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"globalnet/openwrt/pack/deflate"
 )
 
 // Schemas of ADB files.
@@ -31,10 +31,17 @@ func (p Package) APK(key *SigningKey) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	z := p.packer().Stream()
+	z.Write(inner)
 	for _, c := range contents {
-		inner = appendBlock(inner, blockData, c.index[:], c.content)
+		// A large file is given as it is, for the packer to know it again.
+		frame := appendBlock(nil, blockData, c.index[:], c.content)
+		at := 4 + len(c.index)
+		z.Write(frame[:at])
+		z.Write(c.content)
+		z.Write(frame[at+len(c.content):])
 	}
-	return deflated(inner)
+	return deflated(z), nil
 }
 
 // checkAPK adds the files that an apk has besides.
@@ -178,18 +185,5 @@ func appendSigned(dst []byte, schema string, db []byte, key *SigningKey) ([]byte
 	return appendBlock(dst, blockSig, sig), nil
 }
 
-// deflated wraps a file in one raw deflate stream, which every build of apk reads.
-func deflated(inner []byte) ([]byte, error) {
-	b := bytes.NewBufferString("ADBd")
-	z, err := flate.NewWriter(b, flate.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := z.Write(inner); err != nil {
-		return nil, err
-	}
-	if err := z.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
-}
+// deflated is the file as one raw deflate stream, which every build of apk reads.
+func deflated(z *deflate.Stream) []byte { return append([]byte("ADBd"), z.Raw()...) }

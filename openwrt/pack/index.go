@@ -2,12 +2,13 @@ package pack
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"globalnet/openwrt/pack/deflate"
 )
 
 // Entry is a package in a feed: what it is, and the bytes that were written.
@@ -38,15 +39,9 @@ func OpkgIndex(entries []Entry) (packages, compressed []byte, err error) {
 		fmt.Fprintf(&b, "%sFilename: %s\nSize: %d\nSHA256sum: %x\n%s\n",
 			p.fields(size), p.IPKName(), len(e.Bytes), sha256.Sum256(e.Bytes), p.descriptionField())
 	}
-	var packed bytes.Buffer
-	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-	if err == nil {
-		_, err = z.Write(b.Bytes())
-	}
-	if err == nil {
-		err = z.Close()
-	}
-	return b.Bytes(), packed.Bytes(), err
+	z := deflate.New().Stream()
+	z.Write(b.Bytes())
+	return b.Bytes(), z.Gzip(), nil
 }
 
 // APKIndex returns packages.adb of a feed of apk.
@@ -71,5 +66,7 @@ func APKIndex(description string, entries []Entry, key *SigningKey) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	return deflated(inner)
+	z := deflate.New().Stream()
+	z.Write(inner)
+	return deflated(z), nil
 }

@@ -2,8 +2,6 @@ package pack
 
 import (
 	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io"
 	"strings"
@@ -44,18 +42,11 @@ func (p *Package) IPKName() string { return fmt.Sprintf("%s_%s_%s.ipk", p.Name, 
 
 // tarball returns the gzipped tar of files.
 func (p *Package) tarball(files []File) ([]byte, error) {
-	var packed bytes.Buffer
-	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
+	z := p.packer().Stream()
 	if err := p.writeTar(z, files); err != nil {
 		return nil, err
 	}
-	if err := z.Close(); err != nil {
-		return nil, err
-	}
-	return packed.Bytes(), nil
+	return z.Gzip(), nil
 }
 
 // tarSize is the size of the files' tar, which opkg wants to find free.

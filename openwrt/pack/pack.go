@@ -2,8 +2,8 @@
 // signed .apk of the third format for apk, and the index files of both.
 //
 // The same Package gives the same bytes: files are sorted, belong to root, and
-// carry the one time that the caller names. It owns no state, and is not part
-// of the router's binary.
+// carry the one time that the caller names. It owns no state: what is remembered is in
+// the Packer that a caller gives. It is not part of the router's binary.
 package pack
 
 import (
@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"globalnet/openwrt/pack/deflate"
 )
 
 // Package is what both formats are written from.
@@ -36,6 +38,17 @@ type Package struct {
 	// apk puts them inside a longer script: they must not exit.
 	AfterInstall string
 	BeforeRemove string
+
+	// Packer compresses, and knows a large file again that was in an earlier package;
+	// nil for one that knows nothing.
+	Packer *deflate.Packer
+}
+
+func (p *Package) packer() *deflate.Packer {
+	if p.Packer == nil {
+		return deflate.New()
+	}
+	return p.Packer
 }
 
 // AllArches marks a package without machine code.
