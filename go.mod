@@ -50,3 +50,5 @@ replace github.com/pion/dtls/v2 => ./internal/nodtls
 replace github.com/stretchr/testify => ./internal/notestify
 
 replace github.com/pion/turn/v2 => ./internal/noturn
+
+replace github.com/pion/mdns => ./internal/nomdns

@@ -1,0 +1,3 @@
+module github.com/pion/mdns
+
+go 1.26.0
