@@ -202,11 +202,12 @@ func TestCellsTravel(t *testing.T) {
 	out.Flush()
 	theirs.wait(t, "60 cells", func() bool { return theirs.cells == 60 })
 	for i, body := range theirs.bodies {
-		want := "cell 1320 flags 4"
+		// Cells that wait long in a queue, as on a slow machine, come marked.
+		want, marked := "cell 1320 flags 4", "cell 1320 flags 6"
 		if i%3 == 0 {
-			want = "cell 232 flags 1"
+			want, marked = "cell 232 flags 1", "cell 232 flags 3"
 		}
-		if body[0] != byte(i) || body[len(body)-1] != byte(i) || theirs.events[i] != want {
+		if e := theirs.events[i]; body[0] != byte(i) || body[len(body)-1] != byte(i) || e != want && e != marked {
 			t.Fatalf("cell %d: %s, begins with %d", i, theirs.events[i], body[0])
 		}
 	}
