@@ -250,6 +250,7 @@ func (n *Node) loop(ctx context.Context) {
 		case c := <-n.cfg.Kernel.Changes():
 			n.handleChange(time.Now(), c)
 		case <-timer.C:
+			n.handlePackets() // who has answered already is not late
 			n.handleTimeout(time.Now())
 		}
 		now := time.Now()

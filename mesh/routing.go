@@ -38,6 +38,18 @@ func (n *Node) handlePacket(now time.Time, p packet) {
 	}
 }
 
+// handlePackets takes in the packets that wait.
+func (n *Node) handlePackets() {
+	for range cap(n.packets) {
+		select {
+		case p := <-n.packets:
+			n.handlePacket(time.Now(), p)
+		default:
+			return
+		}
+	}
+}
+
 // carryOut does what the speaker wants done.
 func (n *Node) carryOut(now time.Time) {
 	for {

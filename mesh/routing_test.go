@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 
@@ -31,5 +33,20 @@ func TestAcceptRoute(t *testing.T) {
 		if got := acceptRoute("gn-x", test.prefix, test.id); got != test.want {
 			t.Errorf("%s: accepted is %v, want %v", test.name, got, test.want)
 		}
+	}
+}
+
+// What has arrived is judged before a timer says that nothing has.
+func TestHandlePackets(t *testing.T) {
+	n := &Node{
+		log: slog.New(slog.DiscardHandler), packets: make(chan packet, 8), counters: map[string]uint64{},
+		speaker: babel.New(babel.Config{Rand: rand.New(rand.NewPCG(1, 2))}),
+	}
+	for range 3 {
+		n.packets <- packet{ifname: "gn-x"}
+	}
+	n.handlePackets()
+	if len(n.packets) != 0 || n.counters["babel_packets_refused"] != 3 {
+		t.Errorf("%d wait, %v", len(n.packets), n.counters)
 	}
 }

@@ -115,6 +115,7 @@ func (s *Speaker) measure(n *neighbour, origin, receive, sent uint32) {
 		return
 	}
 	sample := max(0, tick(gone)-tick(held)) * 1000
+	n.delayed(sample)
 	if n.rtt == 0 {
 		n.rtt = max(sample, 1)
 		return

@@ -37,6 +37,7 @@ type neighbour struct {
 	lost      bool   // was given up: only an acknowledgment brings it back
 
 	rtt        tick   // smoothed; 0: not measured
+	delay      tick   // within which answers are expected; 0: none has come yet
 	peerStamp  uint32 // of its last Hello, RFC 9616
 	peerStamp0 uint32 // when that arrived, on our clock
 	hasStamp   bool

@@ -14,6 +14,7 @@ const (
 	ackTimeout   = 200 * millisecond
 	ackTimeLow   = 50 * millisecond
 	ackTimeHigh  = second
+	slowestAck   = 2 * second // who takes longer is as good as gone
 	maxOwed      = 32
 	maxQuestions = 4096
 	probeTries   = 3
@@ -31,15 +32,13 @@ type outbox struct {
 	flights   []*flight
 	flying    map[*destination]int // in how many flights it is
 	probe     probing
-	ackRTT    tick // smoothed time to an acknowledgment
 }
 
 // flight is an unacknowledged packet: what it was about, not its bytes. When it is
 // sent again it says how things are then.
 type flight struct {
-	nonce     uint16
-	tries     int
-	sent, due tick
+	tries     []try
+	due       tick
 	greet     bool
 	questions []wire.TLV
 	dests     []*destination
@@ -48,14 +47,34 @@ type flight struct {
 
 // probing is a question whether the neighbour is there.
 type probing struct {
-	nonce uint16
-	tries int // 0: none under way
+	tries []try // none: no question
 	limit int
 	due   tick
 }
 
+// try is one sending of what is to be acknowledged. Each has a nonce of its own, so that
+// it is known which one was answered, and after how long.
+type try struct {
+	nonce uint16
+	sent  tick
+}
+
+// try returns a new one.
+func (s *Speaker) try() try {
+	s.nonce++
+	return try{s.nonce, s.now}
+}
+
+func answered(tries []try, nonce uint16) (try, bool) {
+	k := slices.IndexFunc(tries, func(t try) bool { return t.nonce == nonce })
+	if k < 0 {
+		return try{}, false
+	}
+	return tries[k], true
+}
+
 func (o *outbox) clear() {
-	*o = outbox{owed: o.owed, ackRTT: o.ackRTT}
+	*o = outbox{owed: o.owed}
 }
 
 func (o *outbox) due() tick {
@@ -150,13 +169,11 @@ func (w *writer) reliable(t wire.TLV) *flight {
 		}
 		w.send()
 	}
-	w.s.nonce++
-	fl := &flight{nonce: w.s.nonce}
-	w.put(wire.AckRequest{Opaque: fl.nonce, Interval: ackInterval})
+	fl := &flight{}
+	w.put(w.s.launch(w.n, fl))
 	w.b.Add(t) // has room: at worst the packet holds 32 acknowledgments besides
 	w.fl = fl
 	w.n.out.flights = append(w.n.out.flights, fl)
-	w.s.launch(w.n, fl)
 	return fl
 }
 
@@ -212,27 +229,36 @@ func (w *writer) send() {
 	w.fl = nil
 }
 
-// launch notes that a flight is sent now and when to do so again.
-func (s *Speaker) launch(n *neighbour, fl *flight) {
+// launch notes that a flight is sent now and when to do so again, and returns the
+// question that goes with it.
+func (s *Speaker) launch(n *neighbour, fl *flight) wire.AckRequest {
 	wait := tick(ackTimeout)
-	if n.out.ackRTT != 0 {
-		wait = max(ackTimeLow, min(3*n.out.ackRTT+20*millisecond, ackTimeHigh))
+	if n.delay != 0 {
+		wait = max(ackTimeLow, 2*n.delay+20*millisecond)
 	}
-	fl.sent = s.now
-	fl.due = s.now + min(wait<<fl.tries, ackTimeHigh)
-	fl.tries++
+	fl.due = s.now + max(wait, min(wait<<len(fl.tries), ackTimeHigh))
+	fl.tries = append(fl.tries, s.try())
+	return wire.AckRequest{Opaque: s.nonce, Interval: ackInterval}
+}
+
+// delayed takes one sample of how long an answer takes. What is reckoned with grows at
+// once, so that a neighbour that is slow, or has become slow, is not taken for one that is
+// gone; it shrinks a quarter at a time.
+func (n *neighbour) delayed(sample tick) {
+	sample = min(sample, slowestAck)
+	n.delay = max(1, sample, n.delay+(sample-n.delay)/4)
 }
 
 // flightTimeouts sends again what was not acknowledged in time.
 func (s *Speaker) flightTimeouts(n *neighbour) {
 	o := &n.out
-	if o.probe.tries > 0 && o.probe.due <= s.now {
+	if len(o.probe.tries) > 0 && o.probe.due <= s.now {
 		s.sendProbe(n)
 	}
 	for _, fl := range slices.Clone(o.flights) {
 		switch {
 		case fl.due > s.now:
-		case fl.tries > maxResends:
+		case len(fl.tries) > maxResends:
 			s.count(unanswered)
 			o.land(s, fl)
 		default:
@@ -245,7 +271,7 @@ func (s *Speaker) flightTimeouts(n *neighbour) {
 // is queued.
 func (s *Speaker) resend(n *neighbour, fl *flight) {
 	b := n.iface.builder()
-	b.Add(wire.AckRequest{Opaque: fl.nonce, Interval: ackInterval})
+	b.Add(s.launch(n, fl))
 	if fl.greet {
 		b.Add(s.ihu(n))
 		b.Add(wire.RouteRequest{})
@@ -267,29 +293,23 @@ func (s *Speaker) resend(n *neighbour, fl *flight) {
 		s.count(updatesSent)
 	}
 	s.count(resends)
-	s.launch(n, fl)
 	s.send(n.iface, n.addr, b.Packet())
 }
 
 // handleAck follows RFC 8966 section 3.3.
 func (s *Speaker) handleAck(n *neighbour, nonce uint16) {
 	o := &n.out
-	known := o.probe.tries > 0 && o.probe.nonce == nonce
+	t, known := answered(o.probe.tries, nonce)
 	for _, fl := range o.flights {
-		if fl.nonce != nonce {
-			continue
+		if known {
+			break
 		}
-		known = true
-		if sample := s.now - fl.sent; fl.tries == 1 { // of others it is unsure which was answered
-			if o.ackRTT == 0 {
-				o.ackRTT = max(1, sample)
-			}
-			o.ackRTT += (sample - o.ackRTT) / 4
+		if t, known = answered(fl.tries, nonce); known {
+			o.land(s, fl)
 		}
-		o.land(s, fl)
-		break
 	}
 	if known {
+		n.delayed(s.now - t.sent)
 		s.proven(n)
 	}
 }
@@ -297,24 +317,23 @@ func (s *Speaker) handleAck(n *neighbour, nonce uint16) {
 // probe asks the neighbour whether it is there; after limit questions without an
 // answer it is lost.
 func (s *Speaker) probe(n *neighbour, limit int) {
-	if n.out.probe.tries > 0 {
+	if len(n.out.probe.tries) > 0 {
 		return
 	}
-	s.nonce++
-	n.out.probe = probing{nonce: s.nonce, limit: min(limit, maxProbes)}
+	n.out.probe = probing{limit: min(limit, maxProbes)}
 	s.sendProbe(n)
 }
 
 func (s *Speaker) sendProbe(n *neighbour) {
 	p := &n.out.probe
-	if p.tries >= p.limit {
+	if len(p.tries) >= p.limit {
 		n.out.probe = probing{}
 		s.lose(n)
 		return
 	}
-	p.tries++
-	p.due = s.now + ackTimeout
+	p.tries = append(p.tries, s.try())
+	p.due = s.now + max(ackTimeout, n.delay)
 	b := n.iface.builder()
-	b.Add(wire.AckRequest{Opaque: p.nonce, Interval: ackInterval})
+	b.Add(wire.AckRequest{Opaque: s.nonce, Interval: ackInterval})
 	s.send(n.iface, n.addr, b.Packet())
 }

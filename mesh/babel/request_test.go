@@ -225,3 +225,63 @@ func TestProbe(t *testing.T) {
 		t.Error("not up after an acknowledgment")
 	}
 }
+
+// A neighbour that takes long to answer, because it or we have much to do, is given up
+// once at most: then it is known how long it takes. One that is gone still is noticed.
+func TestSlowNeighbour(t *testing.T) {
+	b := newBench(t, Config{})
+	b.both()
+	type answer struct {
+		at    time.Time
+		nonce uint16
+	}
+	var owed []answer
+	// live lets time go by, with alice's acknowledgments after so long; it counts losses.
+	live := func(d, delay time.Duration) (lost int) {
+		for end := b.now.Add(d); b.now.Before(end); {
+			b.pass(10 * time.Millisecond)
+			events := b.events
+			b.events = nil
+			for _, e := range happened[NeighbourLost](events) {
+				if e.Ifname == "a" {
+					lost++
+				}
+			}
+			for _, e := range events {
+				if e, ok := e.(SendPacket); ok && e.Ifname == "a" && delay > 0 {
+					for _, q := range sent[wire.AckRequest](t, []Event{e}, "a") {
+						owed = append(owed, answer{b.now.Add(delay), q.Opaque})
+					}
+				}
+			}
+			for len(owed) > 0 && !owed[0].at.After(b.now) {
+				b.receive("a", alice, wire.Ack{Opaque: owed[0].nonce})
+				owed = owed[1:]
+			}
+		}
+		return lost
+	}
+	probe := func() {
+		b.s.Probe(b.now, "a")
+		b.drain()
+	}
+	probe()
+	first := live(3*time.Second, 1200*time.Millisecond)
+	b.hello("a", alice) // what brings a lost one back: it is greeted
+	first += live(3*time.Second, 1200*time.Millisecond)
+	if first > 1 {
+		t.Errorf("a slow neighbour was lost %d times at first", first)
+	}
+	for range 5 {
+		probe()
+		if lost := live(3*time.Second, 1200*time.Millisecond); lost != 0 {
+			t.Fatal("lost although it always takes so long")
+		}
+		b.hello("a", alice)
+	}
+	owed = nil
+	probe()
+	if lost := live(4*time.Second, 0); lost != 1 {
+		t.Errorf("gone, and lost %d times", lost)
+	}
+}
