@@ -261,10 +261,18 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
+// much is less for a machine that is only emulated.
+func much(n int64) int64 {
+	if testing.Short() {
+		return n / 16
+	}
+	return n
+}
+
 func TestMuchDataBothWays(t *testing.T) {
 	client, path, _ := threeHops(t, newNetwork(), mixed, server(t, echo))
 	c := mustBuild(t, client, path)
-	data := make([]byte, 8<<20)
+	data := make([]byte, much(8<<20))
 	rand.Read(data)
 	var all sync.WaitGroup
 	for range 4 {
@@ -563,8 +571,9 @@ func TestManyStreams(t *testing.T) {
 
 // A stream that nobody reads holds up neither the others nor fills the memory.
 func TestSlowReader(t *testing.T) {
+	size := much(20 << 20)
 	client, path, _ := threeHops(t, newNetwork(), mixed, server(t, func(c *net.TCPConn) {
-		io.Copy(c, io.LimitReader(zeros{}, 20<<20))
+		io.Copy(c, io.LimitReader(zeros{}, size))
 		c.Close()
 	}))
 	c := mustBuild(t, client, path)
@@ -579,12 +588,12 @@ func TestSlowReader(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.SetDeadline(time.Now().Add(60 * time.Second))
-		if n, err := io.Copy(io.Discard, s); n != 20<<20 || err != nil {
+		if n, err := io.Copy(io.Discard, s); n != size || err != nil {
 			t.Fatalf("%d bytes, %v", n, err)
 		}
 	}
 	slow.SetDeadline(time.Now().Add(60 * time.Second))
-	if n, err := io.Copy(io.Discard, slow); n != 20<<20 || err != nil {
+	if n, err := io.Copy(io.Discard, slow); n != size || err != nil {
 		t.Errorf("the slow one: %d bytes, %v", n, err)
 	}
 }
