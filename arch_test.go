@@ -73,7 +73,7 @@ var layers = map[string][]string{
 var forbidden = []string{
 	"runtime/cgo", "plugin", "html/template", "text/template", "net/http/pprof", "expvar",
 	"github.com/miekg/dns", "github.com/prometheus", "github.com/spf13/cobra",
-	"github.com/quic-go", "gvisor.dev", "github.com/libp2p", "github.com/vishvananda/netlink", "golang.org/x/tools",
+	"github.com/quic-go", "gvisor.dev", "github.com/libp2p", "golang.org/x/tools",
 	"globalnet/lab", "globalnet/internal/sizes", "globalnet/openwrt/pack", "globalnet/openwrt/flash", "archive/tar",
 }
 

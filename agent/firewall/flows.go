@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+
+	"github.com/vishvananda/netlink"
 )
 
 // cut has the kernel forget the flows of the clients of networks whose rules changed:
@@ -20,7 +22,7 @@ func cut(before, after Rules) {
 	}
 	for _, family := range families {
 		// What cannot be removed here does not pass the rules either.
-		_ = forget(uint8(family), flowsOf(prefixes))
+		netlink.ConntrackDeleteFilters(netlink.ConntrackTable, netlink.InetFamily(family), flowsOf(prefixes))
 	}
 }
 
@@ -32,7 +34,12 @@ func same(a, b Network) bool {
 // this router: what is with the router itself stays.
 type flowsOf []netip.Prefix
 
-func (p flowsOf) match(src, dst netip.Addr) bool { return p.has(src) && !p.has(dst) }
+// MatchConntrackFlow implements netlink.CustomConntrackFilter.
+func (p flowsOf) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
+	src, ok1 := netip.AddrFromSlice(f.Forward.SrcIP)
+	dst, ok2 := netip.AddrFromSlice(f.Forward.DstIP)
+	return ok1 && ok2 && p.has(src.Unmap()) && !p.has(dst.Unmap())
+}
 
 func (p flowsOf) has(a netip.Addr) bool {
 	return slices.ContainsFunc(p, func(q netip.Prefix) bool { return q.Contains(a) })

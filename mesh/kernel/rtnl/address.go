@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,7 +19,7 @@ type Address struct {
 // header is struct ifaddrmsg:
 //
 //	family u8, prefix length u8, flags u8, scope u8, index u32
-func (a Address) header() []byte {
+func (a Address) header() fixed {
 	b := make([]byte, unix.SizeofIfAddrmsg)
 	b[0], b[1], b[2], b[3] = familyOf(a.Prefix.Addr()), uint8(a.Prefix.Bits()), uint8(a.Flags), a.Scope
 	native.PutUint32(b[4:], uint32(a.Index))
@@ -28,13 +28,13 @@ func (a Address) header() []byte {
 
 // Addresses lists the addresses of an interface, or of all for index 0.
 func Addresses(index int) ([]Address, error) {
-	msgs, err := list(unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg))
+	msgs, err := list(unix.RTM_GETADDR, make(fixed, unix.SizeofIfAddrmsg))
 	if err != nil {
 		return nil, fmt.Errorf("listing addresses: %w", err)
 	}
 	var all []Address
 	for _, m := range msgs {
-		a, err := parseAddress(m.Data)
+		a, err := parseAddress(m)
 		if err != nil {
 			return nil, fmt.Errorf("listing addresses: %w", err)
 		}
@@ -47,14 +47,14 @@ func Addresses(index int) ([]Address, error) {
 
 func parseAddress(b []byte) (a Address, err error) {
 	var own, local netip.Addr
-	err = decode(b, unix.SizeofIfAddrmsg, func(ad *netlink.AttributeDecoder) {
-		switch ad.Type() {
+	err = decode(b, unix.SizeofIfAddrmsg, func(typ int, v value) {
+		switch typ {
 		case unix.IFA_ADDRESS:
-			own = address(ad)
+			own = v.address()
 		case unix.IFA_LOCAL:
-			local = address(ad)
+			local = v.address()
 		case unix.IFA_FLAGS:
-			a.Flags = ad.Uint32()
+			a.Flags = v.number()
 		}
 	})
 	if err != nil {
@@ -78,12 +78,10 @@ func (a Address) Replace() error { return a.change(unix.RTM_NEWADDR, replace) }
 // Delete removes an address; unix.EADDRNOTAVAIL means that it is not there.
 func (a Address) Delete() error { return a.change(unix.RTM_DELADDR, ack) }
 
-func (a Address) change(typ netlink.HeaderType, flags netlink.HeaderFlags) error {
-	return change(typ, flags, a.header(), func(ae *netlink.AttributeEncoder) {
-		ae.Bytes(unix.IFA_LOCAL, a.Prefix.Addr().AsSlice())
-		ae.Bytes(unix.IFA_ADDRESS, a.Prefix.Addr().AsSlice())
-		if a.Flags > 0xff {
-			ae.Uint32(unix.IFA_FLAGS, a.Flags)
-		}
-	})
+func (a Address) change(typ, flags int) error {
+	attributes := []*nl.RtAttr{address(unix.IFA_LOCAL, a.Prefix.Addr()), address(unix.IFA_ADDRESS, a.Prefix.Addr())}
+	if a.Flags > 0xff {
+		attributes = append(attributes, number(unix.IFA_FLAGS, a.Flags))
+	}
+	return change(typ, flags, a.header(), attributes...)
 }

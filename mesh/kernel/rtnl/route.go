@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +28,7 @@ type Route struct {
 //	table u8, protocol u8, scope u8, type u8, flags u32
 //
 // The table is in an attribute, since it may be greater than 255.
-func (r Route) header() []byte {
+func (r Route) header() fixed {
 	b := make([]byte, unix.SizeofRtMsg)
 	b[0], b[1] = familyOf(r.Destination.Addr()), uint8(r.Destination.Bits())
 	b[5], b[6], b[7] = r.Protocol, r.Scope, r.Type
@@ -38,7 +38,7 @@ func (r Route) header() []byte {
 
 // Routes lists the routes of a table that a protocol number marks.
 func Routes(family, table int, protocol uint8) ([]Route, error) {
-	header := make([]byte, unix.SizeofRtMsg)
+	header := make(fixed, unix.SizeofRtMsg)
 	header[0] = uint8(family)
 	msgs, err := list(unix.RTM_GETROUTE, header)
 	if err != nil {
@@ -46,7 +46,7 @@ func Routes(family, table int, protocol uint8) ([]Route, error) {
 	}
 	var routes []Route
 	for _, m := range msgs {
-		r, err := parseRoute(m.Data)
+		r, err := parseRoute(m)
 		if err != nil {
 			return nil, fmt.Errorf("listing routes: %w", err)
 		}
@@ -59,20 +59,20 @@ func Routes(family, table int, protocol uint8) ([]Route, error) {
 
 func parseRoute(b []byte) (r Route, err error) {
 	var to netip.Addr
-	err = decode(b, unix.SizeofRtMsg, func(ad *netlink.AttributeDecoder) {
-		switch ad.Type() {
+	err = decode(b, unix.SizeofRtMsg, func(typ int, v value) {
+		switch typ {
 		case unix.RTA_DST:
-			to = address(ad)
+			to = v.address()
 		case unix.RTA_TABLE:
-			r.Table = int(ad.Uint32())
+			r.Table = int(v.number())
 		case unix.RTA_PRIORITY:
-			r.Metric = int(ad.Uint32())
+			r.Metric = int(v.number())
 		case unix.RTA_OIF:
-			r.Index = int(ad.Uint32())
+			r.Index = int(v.number())
 		case unix.RTA_GATEWAY:
-			r.Gateway = address(ad)
+			r.Gateway = v.address()
 		case unix.RTA_PREFSRC:
-			r.Source = address(ad)
+			r.Source = v.address()
 		}
 	})
 	if err != nil {
@@ -98,19 +98,18 @@ func (r Route) Replace() error {
 // Delete removes a route; unix.ESRCH means that it is not there.
 func (r Route) Delete() error { return r.change(unix.RTM_DELROUTE, ack) }
 
-func (r Route) change(typ netlink.HeaderType, flags netlink.HeaderFlags) error {
-	return change(typ, flags, r.header(), func(ae *netlink.AttributeEncoder) {
-		ae.Bytes(unix.RTA_DST, r.Destination.Addr().AsSlice())
-		ae.Uint32(unix.RTA_TABLE, uint32(r.Table))
-		ae.Uint32(unix.RTA_PRIORITY, uint32(r.Metric))
-		if r.Index != 0 {
-			ae.Uint32(unix.RTA_OIF, uint32(r.Index))
-		}
-		if r.Gateway.IsValid() {
-			ae.Bytes(unix.RTA_GATEWAY, r.Gateway.AsSlice())
-		}
-		if r.Source.IsValid() {
-			ae.Bytes(unix.RTA_PREFSRC, r.Source.AsSlice())
-		}
-	})
+func (r Route) change(typ, flags int) error {
+	attributes := []*nl.RtAttr{
+		address(unix.RTA_DST, r.Destination.Addr()), number(unix.RTA_TABLE, uint32(r.Table)), number(unix.RTA_PRIORITY, uint32(r.Metric)),
+	}
+	if r.Index != 0 {
+		attributes = append(attributes, number(unix.RTA_OIF, uint32(r.Index)))
+	}
+	if r.Gateway.IsValid() {
+		attributes = append(attributes, address(unix.RTA_GATEWAY, r.Gateway))
+	}
+	if r.Source.IsValid() {
+		attributes = append(attributes, address(unix.RTA_PREFSRC, r.Source))
+	}
+	return change(typ, flags, r.header(), attributes...)
 }

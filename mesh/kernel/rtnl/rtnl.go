@@ -1,6 +1,7 @@
 // Package rtnl reads and changes interfaces, addresses, routes and policy rules of the
-// current network namespace by rtnetlink(7), as far as an agent needs them. It keeps no
-// state: each call opens a socket of its own. Errors wrap the kernel's number (unix.ENODEV …).
+// current network namespace by rtnetlink(7), as far as an agent needs them. It makes and reads the
+// messages; sockets and attributes are those of vishvananda/netlink/nl. It keeps no state: each
+// call opens a socket of its own. Errors wrap the kernel's number (unix.ENODEV …).
 package rtnl
 
 import (
@@ -9,84 +10,97 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
 // Flags of requests.
 const (
-	ack     = netlink.Request | netlink.Acknowledge
-	add     = ack | netlink.Create | netlink.Excl
-	replace = ack | netlink.Create | netlink.Replace
-	dump    = netlink.Request | netlink.Dump
+	ack     = unix.NLM_F_ACK
+	add     = ack | unix.NLM_F_CREATE | unix.NLM_F_EXCL
+	replace = ack | unix.NLM_F_CREATE | unix.NLM_F_REPLACE
+	dump    = unix.NLM_F_DUMP
 )
 
+// fixed is the struct that a message begins with.
+type fixed []byte
+
+// Len and Serialize implement nl.NetlinkRequestData.
+func (f fixed) Len() int          { return len(f) }
+func (f fixed) Serialize() []byte { return f }
+
 // do sends one request, a fixed header and attributes, and returns what the kernel answers.
-func do(typ netlink.HeaderType, flags netlink.HeaderFlags, header []byte, attributes func(*netlink.AttributeEncoder)) ([]netlink.Message, error) {
-	ae := netlink.NewAttributeEncoder()
-	attributes(ae)
-	encoded, err := ae.Encode()
-	if err != nil {
-		return nil, err
+func do(typ, flags int, header fixed, attributes ...*nl.RtAttr) ([][]byte, error) {
+	r := nl.NewNetlinkRequest(typ, flags)
+	r.AddData(header)
+	for _, a := range attributes {
+		r.AddData(a)
 	}
-	c, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	m := netlink.Message{Header: netlink.Header{Type: typ, Flags: flags}, Data: append(header, encoded...)}
-	return c.Execute(m)
+	return r.Execute(unix.NETLINK_ROUTE, 0)
 }
 
 // change sends a request that is answered by an acknowledgement alone.
-func change(typ netlink.HeaderType, flags netlink.HeaderFlags, header []byte, attributes func(*netlink.AttributeEncoder)) error {
-	_, err := do(typ, flags, header, attributes)
+func change(typ, flags int, header fixed, attributes ...*nl.RtAttr) error {
+	_, err := do(typ, flags, header, attributes...)
 	return err
 }
 
 // list asks for all objects of a kind; header begins with the family, of which 0 is any. A
 // listing that the kernel says changed under way is repeated; the third is taken as it is.
-func list(typ netlink.HeaderType, header []byte) ([]netlink.Message, error) {
-	for try := 1; ; try++ {
-		msgs, err := do(typ, dump, header, func(*netlink.AttributeEncoder) {})
-		if err != nil || try == 3 || !interrupted(msgs) {
+func list(typ int, header fixed) (msgs [][]byte, err error) {
+	for range 3 {
+		if msgs, err = do(typ, dump, header); !errors.Is(err, nl.ErrDumpInterrupted) {
 			return msgs, err
 		}
 	}
+	return msgs, nil
 }
 
-func interrupted(msgs []netlink.Message) bool {
-	for _, m := range msgs {
-		if m.Header.Flags&netlink.DumpInterrupted != 0 {
-			return true
-		}
-	}
-	return false
+// Attributes of requests.
+func number(typ int, v uint32) *nl.RtAttr      { return nl.NewRtAttr(typ, nl.Uint32Attr(v)) }
+func text(typ int, s string) *nl.RtAttr        { return nl.NewRtAttr(typ, nl.ZeroTerminated(s)) }
+func address(typ int, a netip.Addr) *nl.RtAttr { return nl.NewRtAttr(typ, a.AsSlice()) }
+func nested(typ int, inner *nl.RtAttr) *nl.RtAttr {
+	outer := nl.NewRtAttr(typ, nil)
+	outer.AddChild(inner)
+	return outer
 }
 
 var errMalformed = errors.New("malformed answer of the kernel")
 
 // decode passes each attribute after a header of n bytes to visit.
-func decode(data []byte, n int, visit func(*netlink.AttributeDecoder)) error {
+func decode(data []byte, n int, visit func(typ int, v value)) error {
 	if len(data) < n {
 		return errMalformed
 	}
-	ad, err := netlink.NewAttributeDecoder(data[n:])
+	data = data[n:]
+	for len(data)%unix.RTA_ALIGNTO != 0 { // nl counts on it
+		data = append(data[:len(data):len(data)], 0)
+	}
+	attributes, err := nl.ParseRouteAttr(data)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	for ad.Next() {
-		visit(ad)
-	}
-	if err := ad.Err(); err != nil {
-		return fmt.Errorf("%w: %w", errMalformed, err)
+	for _, a := range attributes {
+		visit(int(a.Attr.Type&nl.NLA_TYPE_MASK), a.Value)
 	}
 	return nil
 }
 
-// address reads an attribute that is an address; one of another family is no valid one.
-func address(ad *netlink.AttributeDecoder) netip.Addr {
-	a, _ := netip.AddrFromSlice(ad.Bytes())
+// value is what an attribute holds; what does not fit the type that is asked for is zero.
+type value []byte
+
+func (v value) number() uint32 {
+	if len(v) != 4 {
+		return 0
+	}
+	return native.Uint32(v)
+}
+
+func (v value) text() string { return unix.ByteSliceToString(v) }
+
+func (v value) address() netip.Addr {
+	a, _ := netip.AddrFromSlice(v)
 	return a
 }
 

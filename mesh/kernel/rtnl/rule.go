@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,7 +21,7 @@ type Rule struct {
 	Mark, Mask  uint32       // a mask of 0 for any
 }
 
-func (r Rule) header() []byte {
+func (r Rule) header() fixed {
 	b := make([]byte, unix.SizeofRtMsg)
 	b[0], b[7] = uint8(r.Family), r.Action
 	if r.Destination.IsValid() {
@@ -38,7 +38,7 @@ func Rules(family int) ([]Rule, error) {
 	}
 	rules := make([]Rule, len(msgs))
 	for i, m := range msgs {
-		if rules[i], err = parseRule(m.Data); err != nil {
+		if rules[i], err = parseRule(m); err != nil {
 			return nil, fmt.Errorf("listing rules: %w", err)
 		}
 	}
@@ -46,24 +46,26 @@ func Rules(family int) ([]Rule, error) {
 }
 
 func parseRule(b []byte) (r Rule, err error) {
-	err = decode(b, unix.SizeofRtMsg, func(ad *netlink.AttributeDecoder) {
-		switch ad.Type() {
+	err = decode(b, unix.SizeofRtMsg, func(typ int, v value) {
+		switch typ {
 		case unix.FRA_DST:
-			r.Destination = netip.PrefixFrom(address(ad), int(b[1]))
+			r.Destination = netip.PrefixFrom(v.address(), int(b[1]))
 		case unix.FRA_IIFNAME:
-			r.Ifname = ad.String()
+			r.Ifname = v.text()
 		case unix.FRA_GOTO:
-			r.Goto = int(ad.Uint32())
+			r.Goto = int(v.number())
 		case unix.FRA_PRIORITY:
-			r.Priority = int(ad.Uint32())
+			r.Priority = int(v.number())
 		case unix.FRA_FWMARK:
-			r.Mark = ad.Uint32()
+			r.Mark = v.number()
 		case unix.FRA_FWMASK:
-			r.Mask = ad.Uint32()
+			r.Mask = v.number()
 		case unix.FRA_TABLE:
-			r.Table = int(ad.Uint32())
+			r.Table = int(v.number())
 		case unix.FRA_PROTOCOL:
-			r.Protocol = ad.Uint8()
+			if len(v) == 1 {
+				r.Protocol = v[0]
+			}
 		}
 	})
 	if err != nil {
@@ -79,25 +81,22 @@ func (r Rule) Add() error { return r.change(unix.RTM_NEWRULE, add) }
 // Delete removes a rule; unix.ENOENT means that it is not there.
 func (r Rule) Delete() error { return r.change(unix.RTM_DELRULE, ack) }
 
-func (r Rule) change(typ netlink.HeaderType, flags netlink.HeaderFlags) error {
-	return change(typ, flags, r.header(), func(ae *netlink.AttributeEncoder) {
-		ae.Uint32(unix.FRA_PRIORITY, uint32(r.Priority))
-		ae.Uint8(unix.FRA_PROTOCOL, r.Protocol)
-		if r.Table != 0 {
-			ae.Uint32(unix.FRA_TABLE, uint32(r.Table))
-		}
-		if r.Action == unix.FR_ACT_GOTO {
-			ae.Uint32(unix.FRA_GOTO, uint32(r.Goto))
-		}
-		if r.Destination.IsValid() {
-			ae.Bytes(unix.FRA_DST, r.Destination.Addr().AsSlice())
-		}
-		if r.Ifname != "" {
-			ae.String(unix.FRA_IIFNAME, r.Ifname)
-		}
-		if r.Mask != 0 {
-			ae.Uint32(unix.FRA_FWMARK, r.Mark)
-			ae.Uint32(unix.FRA_FWMASK, r.Mask)
-		}
-	})
+func (r Rule) change(typ, flags int) error {
+	attributes := []*nl.RtAttr{number(unix.FRA_PRIORITY, uint32(r.Priority)), nl.NewRtAttr(unix.FRA_PROTOCOL, []byte{r.Protocol})}
+	if r.Table != 0 {
+		attributes = append(attributes, number(unix.FRA_TABLE, uint32(r.Table)))
+	}
+	if r.Action == unix.FR_ACT_GOTO {
+		attributes = append(attributes, number(unix.FRA_GOTO, uint32(r.Goto)))
+	}
+	if r.Destination.IsValid() {
+		attributes = append(attributes, address(unix.FRA_DST, r.Destination.Addr()))
+	}
+	if r.Ifname != "" {
+		attributes = append(attributes, text(unix.FRA_IIFNAME, r.Ifname))
+	}
+	if r.Mask != 0 {
+		attributes = append(attributes, number(unix.FRA_FWMARK, r.Mark), number(unix.FRA_FWMASK, r.Mask))
+	}
+	return change(typ, flags, r.header(), attributes...)
 }
