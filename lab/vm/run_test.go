@@ -131,9 +131,5 @@ func TestRadios(t *testing.T) {
 		Steady:   true,
 	})
 	report(t, log)
-	for _, l := range measurement.FindAllString(log, -1) {
-		t.Log(l)
-	}
+	printReport(t, "radio", results(log, true)...)
 }
-
-var measurement = regexp.MustCompile(`(?m)MEASURED .*$`)

@@ -145,11 +145,11 @@ func arguments(a arch, k *Kernel, initrd string, s Spec) []string {
 		args = append(args, "-incoming", "defer")
 	}
 	if s.Segment != "" {
-		server := "off"
+		server, mac := "off", "52:54:00:00:00:02"
 		if s.Server {
-			server = "on"
+			server, mac = "on", "52:54:00:00:00:01"
 		}
-		args = append(args, "-device", "virtio-net-pci,netdev=net,romfile=",
+		args = append(args, "-device", "virtio-net-pci,netdev=net,romfile=,mac="+mac,
 			"-netdev", "stream,id=net,addr.type=unix,addr.path="+s.Segment+",server="+server)
 	}
 	return args

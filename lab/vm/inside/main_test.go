@@ -8,18 +8,22 @@ import (
 	"globalnet/lab/netns"
 )
 
-// roleEnv makes the test program a helper in a radio's namespace.
+// roleEnv makes the test program a helper: in a radio's namespace, or of another machine.
 const roleEnv = "INSIDE_ROLE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(roleEnv) == "stations" {
-		if err := printStations(); err != nil {
+	netns.Hook()
+	role := map[string]func() error{
+		"stations":   printStations,
+		"neighbours": func() error { return Neighbours("eth0", 4) },
+	}[os.Getenv(roleEnv)]
+	if role != nil {
+		if err := role(); err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
-	netns.Hook()
 	os.Exit(m.Run())
 }
 

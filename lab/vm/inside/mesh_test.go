@@ -43,7 +43,7 @@ func settle(t *testing.T, mode kernel.RadioMode, radios []*Radio, optionsOf func
 		})
 	}
 	for _, r := range radios {
-		if !until(15*time.Second, func() bool { _, ok := r.LinkLocal(); return ok }) {
+		if !until(patience, func() bool { _, ok := r.LinkLocal(); return ok }) {
 			t.Fatalf("%s has no address", r.Ifname)
 		}
 	}
@@ -84,6 +84,15 @@ func measured(t *testing.T, what string, value float64, unit string) {
 	t.Logf("MEASURED %s: %.2f %s", what, value, unit)
 }
 
+// against is measured for a number that should be at most goal.
+func against(t *testing.T, goal float64, what string, value float64, unit string) {
+	t.Helper()
+	t.Logf("MEASURED %s: %.2f %s (goal %g)", what, value, unit, goal)
+}
+
+// startGoal is how many seconds an agent may take from its start to the first ping.
+const startGoal = 4
+
 // TestLine runs three agents on radios in a row, ad-hoc and 802.11s: the ends do not
 // hear each other and must reach each other through the middle. In 802.11s that is
 // for Babel to find: the radios' own routing is off.
@@ -104,8 +113,8 @@ func line(t *testing.T, mode kernel.RadioMode) {
 	agents := settle(t, mode, radios, func(int) []string { return nil })
 	begin := time.Now()
 	start(t, agents...)
-	measured(t, "start of three agents to first ping, one hop, "+string(mode), reach(t, begin, agents[0], agents[1]).Seconds(), "s")
-	measured(t, "start of three agents to first ping, two hops, "+string(mode), reach(t, begin, agents[0], agents[2]).Seconds(), "s")
+	against(t, startGoal, "start of three agents to first ping, one hop, "+string(mode), reach(t, begin, agents[0], agents[1]).Seconds(), "s")
+	against(t, startGoal, "start of three agents to first ping, two hops, "+string(mode), reach(t, begin, agents[0], agents[2]).Seconds(), "s")
 	reach(t, begin, agents[2], agents[0])
 
 	// The links are the kernel's, and the way of the ends leads over the middle.
@@ -137,7 +146,7 @@ func TestJoin(t *testing.T) {
 	}
 	begin := time.Now()
 	start(t, agents[1])
-	measured(t, "start of an agent to its first ping, one hop", reach(t, begin, agents[1], agents[0]).Seconds(), "s")
+	against(t, startGoal, "start of an agent to its first ping, one hop", reach(t, begin, agents[1], agents[0]).Seconds(), "s")
 	for range 3 {
 		// Without a word to the neighbour, whose end of the link stays.
 		agents[1].Kill()
@@ -191,7 +200,7 @@ func star(t *testing.T, mode string) {
 	if len(s.Neighbours) != 4 {
 		t.Errorf("%d neighbours, 4 expected", len(s.Neighbours))
 	}
-	measured(t, "RSS with 4 neighbours, memory "+mode, float64(rss)/(1<<20), "MiB")
+	against(t, 20, "RSS with 4 neighbours, memory "+mode, float64(rss)/(1<<20), "MiB")
 	measured(t, "of it not of files, memory "+mode, float64(anonymous)/(1<<20), "MiB")
 	measured(t, "peak RSS, memory "+mode, float64(peak)/(1<<20), "MiB")
 	if mode == "small" && rss > 20<<20 {
@@ -208,10 +217,10 @@ func stop(t *testing.T, agents []*Agent) {
 			t.Errorf("%s: %v, %+v", a.Radio.Name, err, s)
 		}
 		begin := time.Now()
-		if err := a.Stop(5 * time.Second); err != nil {
+		if err := a.Stop(patience); err != nil {
 			t.Errorf("%s: %v", a.Radio.Name, err)
 		}
-		measured(t, "stop of an agent", time.Since(begin).Seconds(), "s")
+		against(t, 5, "stop of an agent", time.Since(begin).Seconds(), "s")
 		if left, err := a.Radio.Left(); err != nil || len(left) > 0 {
 			t.Errorf("%s: left: %v, %v", a.Radio.Name, left, err)
 		}

@@ -39,10 +39,7 @@ func service(t *testing.T, mode kernel.RadioMode, lan bool) {
 			t.Fatal(err)
 		}
 	}
-	www := t.TempDir()
-	if err := os.WriteFile(filepath.Join(www, "index.html"), []byte("hello over the air"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	site := website(t)
 	var phone *Phone
 	if lan {
 		var err error
@@ -56,7 +53,7 @@ func service(t *testing.T, mode kernel.RadioMode, lan bool) {
 		case i == 0 && lan:
 			return []string{"config lan 'lan'", "list interface '" + lanIfname + "'", "option dns '1'"}
 		case i == 2:
-			return []string{"config hidden_service 'web'", "list port '80 " + www + "'"}
+			return site
 		}
 		return nil
 	})
@@ -65,25 +62,7 @@ func service(t *testing.T, mode kernel.RadioMode, lan bool) {
 	for _, a := range agents[1:] {
 		reach(t, begin, agents[0], a)
 	}
-	var address string
-	if !until(30*time.Second, func() bool {
-		out, err := agents[2].call("service", "address", "web", "--config", agents[2].configFile())
-		address = strings.TrimSpace(out)
-		return err == nil
-	}) {
-		t.Fatalf("the service has no address: %q", address)
-	}
-	var body string
-	var err error
-	if !until(3*time.Minute, func() bool {
-		body, err = get(t.Context(), radios[0], address)
-		return err == nil
-	}) {
-		t.Fatalf("%s: %v\n%s", address, err, agents[0].Show(Binary, "onion", "--socket", agents[0].socket()))
-	}
-	if body != "hello over the air" {
-		t.Errorf("the service says %q", body)
-	}
+	address := visit(t, agents[0], agents[2])
 	measured(t, "start of five agents to the answer of a hidden service, "+string(mode), time.Since(begin).Seconds(), "s")
 	again := time.Now()
 	if _, err := get(t.Context(), radios[0], address); err != nil {
@@ -93,7 +72,7 @@ func service(t *testing.T, mode kernel.RadioMode, lan bool) {
 	if lan {
 		again = time.Now()
 		body, addr, err := phone.Get(t.Context(), address)
-		if err != nil || body != "hello over the air" {
+		if err != nil || body != hello {
 			t.Errorf("from the LAN, by %v: %q, %v", addr, body, err)
 		}
 		measured(t, "a phone in the LAN, name to page, "+string(mode), time.Since(again).Seconds(), "s")
@@ -101,9 +80,47 @@ func service(t *testing.T, mode kernel.RadioMode, lan bool) {
 	stop(t, agents)
 }
 
+// hello is what the hidden services here say.
+const hello = "hello over the air"
+
+// website is the configuration of a hidden service.
+func website(t *testing.T) []string {
+	t.Helper()
+	www := t.TempDir()
+	if err := os.WriteFile(filepath.Join(www, "index.html"), []byte(hello), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"config hidden_service 'web'", "list port '80 " + www + "'"}
+}
+
+// visit waits until one agent's SOCKS proxy reaches the hidden service of another,
+// and returns its address.
+func visit(t *testing.T, client, host *Agent) string {
+	t.Helper()
+	var address, body string
+	var err error
+	if !until(patience, func() bool {
+		address, err = host.call("service", "address", "web", "--config", host.configFile())
+		address = strings.TrimSpace(address)
+		return err == nil
+	}) {
+		t.Fatalf("the service has no address: %v", err)
+	}
+	if !until(patience, func() bool {
+		body, err = get(t.Context(), client.Radio, address)
+		return err == nil
+	}) {
+		t.Fatalf("%s: %v\n%s", address, err, client.Show(Binary, "onion", "--socket", client.socket()))
+	}
+	if body != hello {
+		t.Errorf("the service says %q", body)
+	}
+	return address
+}
+
 // get fetches the page of a service through the SOCKS proxy in a radio's namespace.
 func get(ctx context.Context, r *Radio, host string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var c net.Conn
 	err := r.Do(func() (err error) {

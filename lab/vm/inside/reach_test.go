@@ -53,7 +53,7 @@ func TestReach(t *testing.T) {
 		}
 		slices.Sort(took)
 		t.Logf("%s: %v", c.what, took)
-		measured(t, c.what+", median", took[len(took)/2].Seconds(), "s")
+		against(t, 1.5, c.what+", median", took[len(took)/2].Seconds(), "s")
 		measured(t, c.what+", longest", took[len(took)-1].Seconds(), "s")
 	}
 	time.Sleep(4 * time.Minute)

@@ -1,0 +1,43 @@
+package inside
+
+import (
+	"testing"
+	"time"
+
+	"globalnet/mesh/kernel"
+)
+
+// TestSmall is what runs on machines of other architectures: three agents on ad-hoc
+// radios in a row, and the one end opens a hidden service of the other. There are
+// too few relays for paths of full length.
+//
+//	n0 ~ ~ n1 ~ ~ n2
+func TestSmall(t *testing.T) {
+	require(t)
+	radios := open(t, 3)
+	if err := Chain(radios); err != nil {
+		t.Fatal(err)
+	}
+	site := website(t)
+	agents := settle(t, kernel.RadioAdHoc, radios, func(i int) []string {
+		if i == 2 {
+			return site
+		}
+		return nil
+	})
+	begin := time.Now()
+	start(t, agents...)
+	against(t, startGoal, "small: start of three agents to first ping, one hop", reach(t, begin, agents[0], agents[1]).Seconds(), "s")
+	against(t, startGoal, "small: start of three agents to first ping, two hops", reach(t, begin, agents[0], agents[2]).Seconds(), "s")
+	if n := radios[0].Links(); n != 1 {
+		t.Errorf("%d WireGuard interfaces at the end of the line, 1 expected", n)
+	}
+	address := visit(t, agents[0], agents[2])
+	measured(t, "small: start of three agents to the answer of a hidden service", time.Since(begin).Seconds(), "s")
+	begin = time.Now()
+	if _, err := get(t.Context(), radios[0], address); err != nil {
+		t.Errorf("a second time: %v", err)
+	}
+	measured(t, "small: a second request to it", time.Since(begin).Seconds(), "s")
+	stop(t, agents)
+}
