@@ -158,7 +158,7 @@ func TestServiceUnderFlood(t *testing.T) {
 		most.Waiting, most.Answering = max(most.Waiting, s.Waiting), max(most.Answering, s.Answering)
 		most.Effort, most.Clients = max(most.Effort, s.Effort), max(most.Clients, s.Clients)
 	}
-	w.waitFor(2*time.Minute, "a flood that fills the queue, and work asked for", func() bool {
+	w.wait("a flood that fills the queue, and work asked for", func() bool {
 		look()
 		return f.passed.Load() > pow.QueueSize && most.Waiting >= pow.QueueSize/2 && most.Effort >= pow.DefaultEffort
 	})
@@ -177,7 +177,7 @@ func TestServiceUnderFlood(t *testing.T) {
 	}
 	t.Logf("stranger: %v", time.Since(began).Round(time.Millisecond))
 	before := server.Services()[0].Replayed
-	w.waitFor(time.Minute, "a replay refused", func() bool {
+	w.wait("a replay refused", func() bool {
 		body := f.make(0)
 		f.send(0, body)
 		f.send(0, body)
@@ -204,7 +204,7 @@ func BenchmarkServiceUnderFlood(b *testing.B) {
 	friend.SetServiceKeys(map[identity.NodeID]*key.ClientKey{id.NodeID(): mine})
 	f, end := w.attack(b, x, c, 1000)
 	defer end()
-	w.waitFor(2*time.Minute, "work asked for", func() bool { return server.Services()[0].Effort > 0 })
+	w.wait("work asked for", func() bool { return server.Services()[0].Effort > 0 })
 	sent, passed, began := f.sent.Load(), f.passed.Load(), time.Now()
 	for b.Loop() {
 		friend.Client().NewIdentity()
