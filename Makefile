@@ -20,7 +20,7 @@ TARGETS  ?= mips mipsle arm5 arm6 arm7 arm64 amd64 386
 export GOFLAGS ?= -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build man run test leak-test race lint fuzz lab interop cover bench compare service-load mips-count build-all sizes packages imagebuilder repro vm-test vm-test-short vm-test-all vm-power mips-test check clean \
+.PHONY: help build man run test leak-test race lint fuzz lab interop cover bench compare service-load mips-count build-all sizes packages imagebuilder repro vm-test vm-test-short vm-test-all vm-memory vm-power mips-test check clean \
 	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
 
 help: ## list the targets
@@ -137,6 +137,9 @@ vm-test-short: ## the part of vm-test that continuous integration runs: radios, 
 
 vm-test-all: ## vm-test, and agents on emulated little-endian MIPS and ARM machines (qemu-system-mips, qemu-system-arm)
 	LAB_VM=1 LAB_VM_ALL=1 $(GO) test -tags $(TAGS) -count 1 -timeout 90m -v ./lab/vm
+
+vm-memory: ## measure an agent with four neighbours on an emulated MIPS machine of 64 MiB (qemu-system-mips)
+	LAB_VM=1 LAB_VM_ALL=1 $(GO) test -tags $(TAGS) -count 1 -timeout 30m -v -run TestMemoryMIPS ./lab/vm
 
 CUTS     ?= 50
 vm-power: ## kill virtual machines CUTS times on ext4, and as often on jffs2, while they write identity, state and configuration
