@@ -28,9 +28,10 @@ rm -f /lib/modules/*
 # On a busy computer it may measure its processor wrongly, and then has a wrong clock.
 dmesg | grep 'CPU frequency'
 until ifconfig eth0 up; do sleep 0.1; done
-memory() { # of the machine, then of the agent, in KiB
-	for f in MemTotal MemFree MemAvailable; do echo "$1 $f $(awk "/^$f:/ { print \$2 }" /proc/meminfo)"; done
-	for f in VmRSS RssAnon RssFile VmHWM VmData; do [ -z "$2" ] || echo "$1 $f $(awk "/^$f:/ { print \$2 }" /proc/$2/status)"; done
+memory() { # of the machine, then of the agent, in KiB, and what CPU it has used, in hundredths of a second
+	sed "s/^\([^ ]*\): *\([0-9]*\) kB/$1 \1 \2/" /proc/meminfo
+	[ -z "$2" ] || sed -n "s/^\(Vm[^ ]*\|Rss[^ ]*\):[ \t]*\([0-9]*\) kB/$1 \1 \2/p" /proc/$2/status
+	[ -z "$2" ] || awk "{ print \"$1 CPU\", \$14+\$15 }" /proc/$2/stat
 }
 links() { /flash/globalnet status --json --socket /state/socket 2>/dev/null | grep -o '"state": *"up"' | wc -l; }
 cat >/state/config <<END
@@ -53,11 +54,11 @@ until have=$(links); echo "after $(cut -d' ' -f1 /proc/uptime) s: $have neighbou
 	sleep 15
 done
 memory MEMORY-joined $agent
-sleep 60
-memory MEMORY-idle $agent
-cat /proc/$agent/smaps_rollup
-[ "$(links)" = 4 ] || { cat /tmp/log; exit 1; }
-memory MEMORY-asked $agent
+# Neighbours that are lost because the computer is busy come back; then it counts from there.
+until sleep 60; memory MEMORY-idle $agent; [ "$(links)" = 4 ]; do
+	n=$((n+1))
+	[ $n -lt 100 ] || { cat /tmp/log; exit 1; }
+done
 cat /tmp/log
 kill $agent
 wait $agent
@@ -122,10 +123,13 @@ func TestMemoryMIPS(t *testing.T) {
 		Segment:  segment,
 	})
 	mib := func(line string) float64 {
-		_, after, ok := strings.Cut(log, line+" ")
-		kib, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(after, "\n", 2)[0]))
-		if !ok || err != nil {
-			t.Fatalf("the machine did not say %s: %v\n%s", line, err, log)
+		at := strings.LastIndex(log, line+" ")
+		if at < 0 {
+			t.Fatalf("the machine did not say %s\n%s", line, log)
+		}
+		kib, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(log[at+len(line):], "\n", 2)[0]))
+		if err != nil {
+			t.Fatal(err)
 		}
 		return float64(kib) / 1024
 	}

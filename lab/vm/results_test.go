@@ -15,15 +15,14 @@ import (
 // measurement is what package inside prints of a number, with its goal if it has one.
 var measurement = regexp.MustCompile(`(?m)MEASURED (.+): (-?[0-9.]+) (\S+)(?: \(goal ([0-9.]+)\))?$`)
 
-// results are the numbers in what a machine printed. Goals are for machines whose
-// clock does not depend on what else the computer does.
-func results(log string, goals bool) (all []bench.Result) {
+// results are the numbers in what a machine printed.
+func results(log string) (all []bench.Result) {
 	for _, m := range measurement.FindAllStringSubmatch(log, -1) {
 		value, err := strconv.ParseFloat(m[2], 64)
 		if err != nil {
 			continue
 		}
-		if goal, err := strconv.ParseFloat(m[4], 64); goals && err == nil {
+		if goal, err := strconv.ParseFloat(m[4], 64); err == nil {
 			all = append(all, bench.Less(m[1], value, m[3], goal))
 		} else {
 			all = append(all, bench.Info(m[1], value, m[3], "less"))
@@ -34,18 +33,13 @@ func results(log string, goals bool) (all []bench.Result) {
 
 func TestResults(t *testing.T) {
 	log := "    mesh_test.go:12: MEASURED to first ping: one hop: 4.50 s (goal 4)\n    x.go:1: MEASURED peak: 12.00 MiB\nMEASURED nothing\n"
-	for _, goals := range []bool{true, false} {
-		first := bench.Info("to first ping: one hop", 4.5, "s", "less")
-		if goals {
-			first = bench.Less("to first ping: one hop", 4.5, "s", 4)
-		}
-		got := results(log, goals)
-		same := func(a, b bench.Result) bool {
-			return a.Metric == b.Metric && a.Value == b.Value && a.Unit == b.Unit && (a.Met == nil) == (b.Met == nil) && (a.Met == nil || *a.Met == *b.Met)
-		}
-		if want := []bench.Result{first, bench.Info("peak", 12, "MiB", "less")}; !slices.EqualFunc(got, want, same) {
-			t.Errorf("goals %v: %+v, %+v expected", goals, got, want)
-		}
+	got := results(log)
+	same := func(a, b bench.Result) bool {
+		return a.Metric == b.Metric && a.Value == b.Value && a.Unit == b.Unit && (a.Met == nil) == (b.Met == nil) && (a.Met == nil || *a.Met == *b.Met)
+	}
+	want := []bench.Result{bench.Less("to first ping: one hop", 4.5, "s", 4), bench.Info("peak", 12, "MiB", "less")}
+	if !slices.EqualFunc(got, want, same) {
+		t.Errorf("%+v, %+v expected", got, want)
 	}
 }
 

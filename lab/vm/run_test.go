@@ -131,5 +131,5 @@ func TestRadios(t *testing.T) {
 		Steady:   true,
 	})
 	report(t, log)
-	printReport(t, "radio", results(log, true)...)
+	printReport(t, "radio", results(log)...)
 }

@@ -1,6 +1,10 @@
 package inside
 
 import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,5 +43,33 @@ func TestSmall(t *testing.T) {
 		t.Errorf("a second time: %v", err)
 	}
 	measured(t, "small: a second request to it", time.Since(begin).Seconds(), "s")
+
+	used := make([]time.Duration, len(agents))
+	for i, a := range agents {
+		used[i] = a.cpu(t)
+	}
+	begin = time.Now()
+	time.Sleep(time.Minute)
+	for i, a := range agents {
+		measured(t, fmt.Sprintf("small: CPU of an idle agent with %d neighbours", []int{1, 2, 1}[i]), 100*(a.cpu(t)-used[i]).Seconds()/time.Since(begin).Seconds(), "%")
+	}
 	stop(t, agents)
+}
+
+// cpu is what the process has used of the processor (proc(5), fields 14 and 15).
+func (a *Agent) cpu(t *testing.T) time.Duration {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ticks int
+	for _, f := range strings.Fields(string(b))[13:15] {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
