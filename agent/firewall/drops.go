@@ -1,22 +1,22 @@
 package firewall
 
-import "github.com/google/nftables"
+import (
+	"golang.org/x/sys/unix"
+
+	"globalnet/agent/firewall/nft"
+)
 
 // Drops returns the chains of this network namespace, as table/chain, that drop
 // what comes in unless a rule accepts it; none of them is ours.
 func Drops() ([]string, error) {
-	conn, err := nftables.New()
-	if err != nil {
-		return nil, err
-	}
-	chains, err := conn.ListChains()
+	chains, err := nft.Chains()
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, c := range chains {
-		if c.Hooknum != nil && *c.Hooknum == *nftables.ChainHookInput && c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop && c.Table.Name != tableName {
-			names = append(names, c.Table.Name+"/"+c.Name)
+		if c.Base && c.Hook == unix.NF_INET_LOCAL_IN && c.Drops && c.Table != tableName {
+			names = append(names, c.Table+"/"+c.Name)
 		}
 	}
 	return names, nil

@@ -21,9 +21,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"globalnet/agent/firewall/nft"
 )
 
 // Mode is what a network or a client gets.
@@ -250,21 +251,9 @@ func monitor(ctx context.Context, changes chan<- struct{}) error {
 
 // Blocked returns how many packets were refused, by reason.
 func Blocked() (map[string]uint64, error) {
-	c, err := nftables.New()
+	blocked, err := nft.Counters(tableName)
 	if err != nil {
 		return nil, fmt.Errorf("reading counters: %w", err)
-	}
-	objects, err := c.GetNamedObjects(&nftables.Table{Family: nftables.TableFamilyINet, Name: tableName})
-	if err != nil {
-		return nil, fmt.Errorf("reading counters: %w", err)
-	}
-	blocked := make(map[string]uint64)
-	for _, o := range objects {
-		if n, ok := o.(*nftables.NamedObj); ok {
-			if counter, ok := counterOf(n); ok {
-				blocked[n.Name] = counter
-			}
-		}
 	}
 	return blocked, nil
 }

@@ -6,9 +6,9 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"globalnet/agent/firewall/nft"
 )
 
 // Reasons for which packets are refused, each a counter of the table.
@@ -32,9 +32,8 @@ var reasons = []string{ReasonBlocked, ReasonDoT, ReasonQUIC, ReasonNTP, ReasonUD
 
 // writer writes a table. Chains are written before what leads to them.
 type writer struct {
-	c      *nftables.Conn
-	table  *nftables.Table
-	chains map[string]*nftables.Chain
+	batch  nft.Batch
+	chains map[string]bool
 	rules  Rules
 	tproxy bool
 	held   []netip.Prefix // of clients in mode all
@@ -42,16 +41,12 @@ type writer struct {
 
 // writeTable replaces the table in one transaction.
 func writeTable(r Rules, tproxy bool, held []netip.Prefix) error {
-	c, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("opening nftables: %w", err)
-	}
-	w := &writer{c: c, table: ours(), chains: make(map[string]*nftables.Chain), rules: r, tproxy: tproxy, held: held}
-	c.AddTable(w.table) // so that there is one to delete
-	c.DelTable(w.table)
-	c.AddTable(w.table)
+	w := &writer{chains: make(map[string]bool), rules: r, tproxy: tproxy, held: held}
+	w.batch.AddTable(tableName) // so that there is one to delete
+	w.batch.DeleteTable(tableName)
+	w.batch.AddTable(tableName)
 	for _, reason := range reasons {
-		c.AddObj(&nftables.NamedObj{Table: w.table, Name: reason, Type: nftables.ObjTypeCounter, Obj: &expr.Counter{}})
+		w.batch.AddCounter(tableName, reason)
 	}
 	w.guard()
 	w.nat()
@@ -59,32 +54,25 @@ func writeTable(r Rules, tproxy bool, held []netip.Prefix) error {
 	w.input()
 	w.output()
 	w.postrouting()
-	if err := c.Flush(); err != nil {
+	if err := w.batch.Commit(); err != nil {
 		return fmt.Errorf("writing table inet %s: %w", tableName, err)
 	}
 	return nil
 }
 
-func ours() *nftables.Table {
-	return &nftables.Table{Family: nftables.TableFamilyINet, Name: tableName}
-}
-
 func deleteTable() error {
-	c, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("opening nftables: %w", err)
-	}
-	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+	there, err := nft.HasTable(tableName)
 	switch {
 	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EOPNOTSUPP):
 		return nil // a kernel without nftables
 	case err != nil:
 		return fmt.Errorf("listing tables of nftables: %w", err)
-	case !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }):
+	case !there:
 		return nil
 	}
-	c.DelTable(ours())
-	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+	var b nft.Batch
+	b.DeleteTable(tableName)
+	if err := b.Commit(); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("removing table inet %s: %w", tableName, err)
 	}
 	return nil
@@ -92,45 +80,40 @@ func deleteTable() error {
 
 // tableIsThere looks for the last chain that is written, and for rules in it.
 func tableIsThere() bool {
-	c, err := nftables.New()
-	if err != nil {
-		return true // it cannot be told
-	}
 	for _, name := range []string{"guard", "input", "forward", "nat"} {
-		rules, err := c.GetRules(ours(), &nftables.Chain{Name: name, Table: ours()})
-		if errors.Is(err, unix.ENOENT) || err == nil && len(rules) == 0 {
+		if has, err := nft.HasRules(tableName, name); err == nil && !has {
 			return false
 		}
 	}
-	return true
+	return true // or it cannot be told
 }
 
-func counterOf(o *nftables.NamedObj) (packets uint64, ok bool) {
-	counter, ok := o.Obj.(*expr.Counter)
-	if !ok {
-		return 0, false
-	}
-	return counter.Packets, true
-}
+// Priorities that are usual for what chains do, from linux/netfilter_ipv4.h.
+const (
+	priorityMangle = -150
+	priorityDNAT   = -100
+	priorityFilter = 0
+	prioritySNAT   = 100
+)
 
-// base makes a chain of a hook, relative to the usual priority of its kind.
-func (w *writer) base(name string, kind nftables.ChainType, hook *nftables.ChainHook, usual *nftables.ChainPriority, before int) {
-	policy := nftables.ChainPolicyAccept
-	w.chains[name] = w.c.AddChain(&nftables.Chain{Name: name, Table: w.table, Type: kind, Hooknum: hook,
-		Priority: nftables.ChainPriorityRef(*usual - nftables.ChainPriority(before)), Policy: &policy})
+// base makes a chain of a hook (unix.NF_INET_FORWARD …).
+func (w *writer) base(name, kind string, hook uint32, priority int32) {
+	w.chains[name] = true
+	w.batch.AddBase(tableName, name, nft.Hook{Number: hook, Kind: kind, Priority: priority})
 }
 
 // chain makes a chain that others lead to; false if it is there already.
 func (w *writer) chain(name string) bool {
-	if w.chains[name] != nil {
+	if w.chains[name] {
 		return false
 	}
-	w.chains[name] = w.c.AddChain(&nftables.Chain{Name: name, Table: w.table})
+	w.chains[name] = true
+	w.batch.AddChain(tableName, name)
 	return true
 }
 
 func (w *writer) rule(chain string, parts ...part) {
-	w.c.AddRule(&nftables.Rule{Table: w.table, Chain: w.chains[chain], Exprs: joined(parts)})
+	w.batch.AddRule(tableName, chain, joined(parts)...)
 }
 
 // each writes, for every network, a chain that goes where its mode or its client's does.
@@ -184,7 +167,7 @@ func (w *writer) link(chain string) {
 
 // guard refuses before anything is routed. DNS is let through to be redirected.
 func (w *writer) guard() {
-	w.base("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityMangle, -5)
+	w.base("guard", "filter", unix.NF_INET_PRE_ROUTING, priorityMangle+5)
 	w.each("guard", func(n Network, m Mode) string {
 		switch m {
 		case All:
@@ -273,7 +256,7 @@ func (w *writer) guardAll(n Network) string {
 
 // nat redirects to our ports.
 func (w *writer) nat() {
-	w.base("nat", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, 5)
+	w.base("nat", "nat", unix.NF_INET_PRE_ROUTING, priorityDNAT-5)
 	w.each("nat", func(n Network, m Mode) string {
 		chain := "nat_" + string(m)
 		if m == Names && n.DNS {
@@ -308,7 +291,7 @@ func (w *writer) nat() {
 
 // forward drops what was not redirected.
 func (w *writer) forward() {
-	w.base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, 10)
+	w.base("forward", "filter", unix.NF_INET_FORWARD, priorityFilter-10)
 	for _, p := range w.virtual() {
 		w.rule("forward", p, count(ReasonVirtual), rejected)
 	}
@@ -348,7 +331,7 @@ func (w *writer) forward() {
 
 // input keeps our ports for what was redirected, and for the router's own resolver.
 func (w *writer) input() {
-	w.base("input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, 10)
+	w.base("input", "filter", unix.NF_INET_LOCAL_IN, priorityFilter-10)
 	w.rule("input", from("lo"), accept)
 	for _, proto := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
 		for _, p := range []uint16{w.rules.DNSPort, w.rules.ProxyPort} {
@@ -364,7 +347,7 @@ func (w *writer) output() {
 	if len(w.held) == 0 {
 		return
 	}
-	w.base("output", nftables.ChainTypeFilter, nftables.ChainHookOutput, nftables.ChainPriorityFilter, 10)
+	w.base("output", "filter", unix.NF_INET_LOCAL_OUT, priorityFilter-10)
 	w.rule("output", to("lo"), accept)
 	for _, n := range w.rules.Networks {
 		for _, ifname := range n.Interfaces {
@@ -382,6 +365,6 @@ func (w *writer) postrouting() {
 	if !w.rules.Self.IsValid() || !slices.ContainsFunc(w.rules.Networks, func(n Network) bool { return n.Mesh }) {
 		return
 	}
-	w.base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, 10)
+	w.base("postrouting", "nat", unix.NF_INET_POST_ROUTING, prioritySNAT-10)
 	w.rule("postrouting", toBeginning(w.rules.Links), addressed(w.rules.Mesh), cameElsewhere(w.rules.Mesh), sourceNAT(w.rules.Self))
 }
