@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -79,6 +80,23 @@ func StartIn(t testing.TB, enter []string, args ...string) *Browser {
 		b.Call(domain+".enable", nil, nil)
 	}
 	return b
+}
+
+// Node is a place with a network of its own.
+type Node interface {
+	Start(cmd *exec.Cmd) error
+}
+
+// StartAt starts the browser on a node: in its network, and in those of its namespaces that
+// flags of nsenter(1) name besides.
+func StartAt(t testing.TB, n Node, flags ...string) *Browser {
+	t.Helper()
+	there := exec.Command("sleep", "infinity")
+	if err := n.Start(there); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { there.Process.Kill(); there.Wait() })
+	return StartIn(t, append([]string{"nsenter", "-t", strconv.Itoa(there.Process.Pid), "-n"}, flags...))
 }
 
 // Call calls a method of the protocol; result may be nil.

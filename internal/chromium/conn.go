@@ -15,6 +15,16 @@ import (
 	"time"
 )
 
+// Environment makes a browser write nowhere but below a folder: not its profile, and not
+// the lock that it would leave among temporary files.
+func Environment(folder string) []string {
+	var env []string
+	for _, name := range []string{"HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"} {
+		env = append(env, name+"="+folder)
+	}
+	return env
+}
+
 // conn is a running browser and the two pipes to it: messages are JSON with a zero
 // byte after each. The browser reads file 3 and writes file 4.
 type conn struct {
@@ -52,7 +62,7 @@ func start(command []string, home string, event func(session, method string, par
 	defer theirOut.Close()
 	c := &conn{in: in, out: out, event: event, done: make(chan struct{}), waiting: make(map[int]chan answer)}
 	c.cmd = exec.Command(command[0], command[1:]...)
-	c.cmd.Env = append(os.Environ(), "HOME="+home, "XDG_RUNTIME_DIR="+home, "XDG_CONFIG_HOME="+home, "XDG_CACHE_HOME="+home)
+	c.cmd.Env = append(os.Environ(), Environment(home)...)
 	c.cmd.ExtraFiles = []*os.File{theirIn, theirOut}
 	c.cmd.Stderr = &c.stderr
 	c.cmd.WaitDelay = time.Second

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"globalnet/agent/control"
+	"globalnet/internal/chromium"
 	"globalnet/lab"
 	"globalnet/lab/peers"
 )
@@ -63,7 +64,7 @@ func lanHood(ctx context.Context, e Env) (*trial, error) {
 // lanPage has a browser on the phone load a page of a hidden service. Each time the phone
 // has another address: nothing is remembered of it, neither here nor there.
 func lanPage(ctx context.Context, e Env) ([]Result, error) {
-	chromium, err := exec.LookPath("chromium")
+	program, err := exec.LookPath("chromium")
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func lanPage(ctx context.Context, e Env) ([]Result, error) {
 		if err := wait(ctx, 3*time.Second); err != nil {
 			return nil, err
 		}
-		took, err := browse(ctx, phone, chromium, "http://"+added.Address+"/", filepath.Join(folder, fmt.Sprintf(".profile%d", i)))
+		took, err := browse(ctx, phone, program, "http://"+added.Address+"/", filepath.Join(folder, fmt.Sprintf(".profile%d", i)))
 		if err != nil {
 			return nil, fmt.Errorf("page %d: %w", i, err)
 		}
@@ -133,12 +134,15 @@ func writePage(folder string) error {
 var pageTitle = regexp.MustCompile(`<title>([0-9.]+)</title>`)
 
 // browse returns how long a page took a browser that has just been started, in seconds.
-func browse(ctx context.Context, n *lab.Node, chromium, url, profile string) (float64, error) {
+func browse(ctx context.Context, n *lab.Node, program, url, profile string) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	out, err := n.Exec(ctx, "env", "HOME="+profile, "XDG_RUNTIME_DIR="+profile, chromium, "--headless=new", "--no-sandbox", "--disable-gpu",
+	if err := os.Mkdir(profile, 0o755); err != nil {
+		return 0, err
+	}
+	out, err := n.Exec(ctx, "env", append(chromium.Environment(profile), program, "--headless=new", "--no-sandbox", "--disable-gpu",
 		"--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-		"--user-data-dir="+profile, "--timeout=40000", "--dump-dom", url)
+		"--user-data-dir="+profile, "--timeout=40000", "--dump-dom", url)...)
 	if err != nil {
 		return 0, err
 	}

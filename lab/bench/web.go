@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -103,12 +102,7 @@ func webPart(measure func(p *page) []Result) func(context.Context, Env) ([]Resul
 
 // browser starts a browser beside the router. It has no cache of an earlier one.
 func (p *page) browser() *chromium.Browser {
-	there := exec.Command("sleep", "infinity")
-	if err := p.router.Start(there); err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() { there.Process.Kill(); there.Wait() })
-	b := chromium.StartIn(p.t, []string{"nsenter", "-t", fmt.Sprint(there.Process.Pid), "-n"})
+	b := chromium.StartAt(p.t, p.router)
 	b.Emulate(chromium.Desktop)
 	return b
 }
@@ -204,6 +198,7 @@ func webMap(p *page) []Result {
 	// Time of each of the page's own frames, and of each frame of the browser.
 	b.Call("Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": `
 		window.madeUp = ` + string(text) + `;
+		delete window.EventSource; // so the page asks
 		const ask = window.fetch, frame = window.requestAnimationFrame.bind(window);
 		window.fetch = (url, options) => String(url).endsWith('/v1/map') ? Promise.resolve(new Response(JSON.stringify(window.madeUp))) : ask(url, options);
 		window.work = []; window.at = [];

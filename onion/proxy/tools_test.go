@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"globalnet/internal/chromium"
 )
 
 // tool runs a program as its users do. A program that is missing skips the test,
@@ -100,8 +102,9 @@ func TestChromium(t *testing.T) {
 	for _, scheme := range []string{"socks5", "http"} {
 		for _, url := range []string{"http://site.test/a", "https://site.test/a"} {
 			before := s.Stats()
-			got := tool(t, []string{"HOME=" + t.TempDir()}, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
-				"--ignore-certificate-errors", "--user-data-dir="+t.TempDir(), "--proxy-server="+scheme+"://"+addr, "--dump-dom", url)
+			dir := t.TempDir()
+			got := tool(t, chromium.Environment(dir), "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
+				"--ignore-certificate-errors", "--user-data-dir="+dir, "--proxy-server="+scheme+"://"+addr, "--dump-dom", url)
 			if !strings.Contains(got, "GET /a at site.test, 0 bytes") {
 				t.Errorf("%s by %s: %q", url, scheme, got)
 			}

@@ -2,9 +2,7 @@ package web
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -78,11 +76,8 @@ func start(t *testing.T, text string) *lab.Lab {
 // browser starts a browser on a node: its network and its resolver are the node's.
 func browser(t *testing.T, n *lab.Node) *chromium.Browser {
 	t.Helper()
-	enter := labtest.RequireProgram(t, "nsenter")
-	there := exec.Command("sleep", "infinity")
-	must(t, n.Start(there))
-	t.Cleanup(func() { there.Process.Kill(); there.Wait() })
-	return chromium.StartIn(t, []string{enter, "-t", fmt.Sprint(there.Process.Pid), "-n", "-m", "-u"})
+	labtest.RequireProgram(t, "nsenter")
+	return chromium.StartAt(t, n, "-m", "-u")
 }
 
 // What an owner does with a phone on the day the router comes: it is set up, a link of the
