@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"crypto/ed25519"
 	"io"
 	"net"
 	"net/netip"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"globalnet/lab"
+	"globalnet/lab/labtest"
 	"globalnet/lab/topology"
 )
 
@@ -71,25 +71,13 @@ func onionUDP(t *testing.T, l *lab.Lab) {
 
 // A session of ssh: both sides speak when they like, and keys tell who they are.
 func onionSSH(t *testing.T, l *lab.Lab) {
-	_, private, err := ed25519.GenerateKey(nil)
-	must(t, err)
-	key, err := ssh.NewSignerFromKey(private)
-	must(t, err)
-	config := &ssh.ServerConfig{NoClientAuth: true}
-	config.AddHostKey(key)
 	at := netip.AddrPortFrom(lab.WebServer, 22)
-	var listener net.Listener
-	must(t, l.Node(topology.Internet).Namespace().Do(func() (err error) {
-		listener, err = net.Listen("tcp4", at.String())
-		return err
-	}))
-	defer listener.Close()
-	go serveSSH(listener, config)
+	key := labtest.SSHServer(t, l.Node(topology.Internet).Namespace(), at.String())
 	conn, err := through(l, "a", at, "ssh")
 	must(t, err)
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	c, channels, requests, err := ssh.NewClientConn(conn, "server", &ssh.ClientConfig{User: "a", HostKeyCallback: ssh.FixedHostKey(key.PublicKey())})
+	c, channels, requests, err := ssh.NewClientConn(conn, "server", &ssh.ClientConfig{User: "a", HostKeyCallback: ssh.FixedHostKey(key)})
 	must(t, err)
 	client := ssh.NewClient(c, channels, requests)
 	session, err := client.NewSession()
@@ -98,37 +86,5 @@ func onionSSH(t *testing.T, l *lab.Lab) {
 	out, err := session.Output("cat")
 	if err != nil || len(out) != 100000 {
 		t.Errorf("%d bytes came back, %v", len(out), err)
-	}
-}
-
-// serveSSH is a server whose only command is cat.
-func serveSSH(l net.Listener, config *ssh.ServerConfig) {
-	conn, err := l.Accept()
-	if err != nil {
-		return
-	}
-	defer conn.Close()
-	_, channels, requests, err := ssh.NewServerConn(conn, config)
-	if err != nil {
-		return
-	}
-	go ssh.DiscardRequests(requests)
-	for c := range channels {
-		channel, requests, err := c.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			for r := range requests {
-				r.Reply(r.Type == "exec", nil)
-				if r.Type == "exec" {
-					go func() {
-						io.Copy(channel, channel)
-						channel.SendRequest("exit-status", false, []byte{0, 0, 0, 0})
-						channel.Close()
-					}()
-				}
-			}
-		}()
 	}
 }

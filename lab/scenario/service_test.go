@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -14,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"globalnet/agent/control"
 	"globalnet/lab"
@@ -271,19 +268,7 @@ func serviceSingleHop(t *testing.T, l *lab.Lab) {
 func serviceSSH(t *testing.T, l *lab.Lab) {
 	labtest.RequireProgram(t, "ssh")
 	labtest.RequireProgram(t, "socat")
-	_, private, err := ed25519.GenerateKey(nil)
-	must(t, err)
-	signer, err := ssh.NewSignerFromKey(private)
-	must(t, err)
-	config := &ssh.ServerConfig{NoClientAuth: true}
-	config.AddHostKey(signer)
-	var listener net.Listener
-	must(t, l.Node("d").Namespace().Do(func() (err error) {
-		listener, err = net.Listen("tcp4", "127.0.0.1:2222")
-		return err
-	}))
-	defer listener.Close()
-	go serveSSH(listener, config)
+	labtest.SSHServer(t, l.Node("d").Namespace(), "127.0.0.1:2222")
 	owner(t, l, "d", "service", "add", "shell", "--to", "127.0.0.1:2222", "--port", "22")
 	address := reachable(t, l, "d", "shell")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

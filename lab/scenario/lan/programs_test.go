@@ -2,18 +2,15 @@ package lan
 
 import (
 	"context"
-	"crypto/ed25519"
 	"image/png"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
-	"golang.org/x/crypto/ssh"
-
 	"globalnet/agent/control"
+	"globalnet/internal/chromium"
 	"globalnet/lab"
 	"globalnet/lab/labtest"
 )
@@ -23,7 +20,7 @@ const cheesePage = `<!doctype html><title>Cheese</title><body style="background:
 // What phones and laptops have: wget, ssh, a browser. They open a hidden service three
 // routers away, and a site of the internet.
 func TestProgramsOfAPhone(t *testing.T) {
-	chromium, wget := labtest.RequireProgram(t, "chromium"), labtest.RequireProgram(t, "wget")
+	program, wget := labtest.RequireProgram(t, "chromium"), labtest.RequireProgram(t, "wget")
 	labtest.RequireProgram(t, "ssh")
 	l := start(t, street+"set a lan.mode all\n", false)
 	phone := l.Node("phone")
@@ -41,8 +38,8 @@ func TestProgramsOfAPhone(t *testing.T) {
 
 	browse := func(args ...string) string {
 		dir := t.TempDir()
-		return run(t, phone, "env", append([]string{"HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "timeout", "50", chromium, "--headless=new", "--no-sandbox", "--disable-gpu",
-			"--disable-dev-shm-usage", "--no-first-run", "--user-data-dir=" + dir, "--timeout=20000"}, args...)...)
+		return run(t, phone, "env", slices.Concat(chromium.Environment(dir), []string{"timeout", "50", program, "--headless=new", "--no-sandbox", "--disable-gpu",
+			"--disable-dev-shm-usage", "--no-first-run", "--user-data-dir=" + dir, "--timeout=20000"}, args)...)
 	}
 	if got := browse("--dump-dom", "http://"+name+"/"); !strings.Contains(got, "<title>Cheese</title>") || !strings.Contains(got, "Fresh cheese") {
 		t.Errorf("the service: %s", got)
@@ -92,54 +89,9 @@ func offer(t *testing.T, n *lab.Node) (name string) {
 	t.Helper()
 	folder := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(folder, "index.html"), []byte(cheesePage), 0o644))
-	_, private, err := ed25519.GenerateKey(nil)
-	must(t, err)
-	key, err := ssh.NewSignerFromKey(private)
-	must(t, err)
-	config := &ssh.ServerConfig{NoClientAuth: true}
-	config.AddHostKey(key)
-	var l net.Listener
-	must(t, n.Namespace().Do(func() (err error) {
-		l, err = net.Listen("tcp4", "127.0.0.1:2222")
-		return err
-	}))
-	t.Cleanup(func() { l.Close() })
-	go shell(l, config)
+	labtest.SSHServer(t, n.Namespace(), "127.0.0.1:2222")
 	added, err := control.NewClient(n.Socket()).AddService(context.WithoutCancel(t.Context()), control.ServiceRequest{Name: "cheese",
 		Ports: []control.ServicePort{{Port: 80, Target: folder}, {Port: 22, Target: "127.0.0.1:2222"}}})
 	must(t, err)
 	return added.Address
-}
-
-// shell is a server of SSH for one client; all its commands are cat.
-func shell(l net.Listener, config *ssh.ServerConfig) {
-	c, err := l.Accept()
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	_, channels, requests, err := ssh.NewServerConn(c, config)
-	if err != nil {
-		return
-	}
-	go ssh.DiscardRequests(requests)
-	for offered := range channels {
-		channel, requests, err := offered.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			for r := range requests {
-				r.Reply(r.Type == "exec", nil)
-				if r.Type != "exec" {
-					continue
-				}
-				go func() {
-					io.Copy(channel, channel)
-					channel.SendRequest("exit-status", false, []byte{0, 0, 0, 0})
-					channel.Close()
-				}()
-			}
-		}()
-	}
 }
