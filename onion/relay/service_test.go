@@ -107,6 +107,14 @@ func TestIntroductionPoint(t *testing.T) {
 	other.status(cell.MsgIntroEstablished, cell.IntroRefused)
 	service.say(cell.MsgEstablishIntro, intro.Establish(auth, service.Binding(), 1, 2))
 	service.status(cell.MsgIntroEstablished, cell.IntroDone)
+	// One may come a second, which a slow machine takes for what follows.
+	c.relay.services.mu.Lock()
+	if p := c.relay.services.points[id]; p.rate != 1 || p.burst != 2 {
+		t.Errorf("the service is told of %v a second, %v at once", p.rate, p.burst)
+	} else {
+		p.rate = 0
+	}
+	c.relay.services.mu.Unlock()
 
 	visitor := c.end()
 	body := introduction(id)
