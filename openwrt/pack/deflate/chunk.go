@@ -1,18 +1,13 @@
 package deflate
 
-import (
-	"iter"
-	"slices"
-)
+import "iter"
 
 // chunkSize is how much text is compressed at once, with the window before it: the unit
 // of work, which is the same on every machine.
 const chunkSize = 1 << 20
 
-const (
-	rounds = 2 // of cutting into blocks, and improving each
-	passes = 5 // at most, over a block in a round
-)
+// passes is how often at most a block is parsed again by the costs of its own symbols.
+const passes = 3
 
 // worker has the memory for one chunk.
 type worker struct {
@@ -21,7 +16,7 @@ type worker struct {
 	found []token // matches of all places
 	ends  []int32 // where those of each place end, after a zero
 
-	tokens, better, try []token
+	tokens, try, best, better []token
 }
 
 // compress works on text[from:to], for a reader that has read text[:from].
@@ -30,14 +25,15 @@ func (w *worker) compress(text []byte, from, to int, out *output) {
 	text = text[from:to]
 	w.try = w.parse(text, w.found, w.ends, guess(), w.try[:0])
 	w.tokens = w.parse(text, w.found, w.ends, entropy(count(w.try)), w.tokens[:0])
-	for range rounds {
-		w.better = w.better[:0]
-		for b := range w.blocks(text) {
-			w.improve(b)
-		}
-		w.tokens, w.better = w.better, w.tokens
-	}
+	// Better tokens are better cut in other places, and there improved once more.
+	w.better = w.better[:0]
 	for b := range w.blocks(text) {
+		w.improve(&b)
+		w.better = append(w.better, b.tokens...)
+	}
+	w.tokens, w.better = w.better, w.tokens
+	for b := range w.blocks(text) {
+		w.improve(&b)
 		b.write(out)
 	}
 }
@@ -78,19 +74,19 @@ func (w *worker) blocks(text []byte) iter.Seq[block] {
 	}
 }
 
-// improve parses a block by the costs of its own symbols, as long as that helps, and
-// appends the tokens to the better ones.
-func (w *worker) improve(b block) {
-	best, n := slices.Clone(b.tokens), count(b.tokens)
+// improve parses a block by the costs of its own symbols, as long as that helps. Its
+// tokens stay until the next call.
+func (w *worker) improve(b *block) {
+	n := count(b.tokens)
 	_, least := codeFor(n)
 	for range passes {
 		w.try = w.parse(b.text, w.found, w.ends[b.from:], entropy(n), w.try[:0])
 		n = count(w.try)
 		_, size := codeFor(n)
 		if size >= least {
-			break
+			return
 		}
-		least, best = size, append(best[:0], w.try...)
+		w.best, w.try = w.try, w.best
+		least, b.tokens = size, w.best
 	}
-	w.better = append(w.better, best...)
 }

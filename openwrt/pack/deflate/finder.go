@@ -18,7 +18,7 @@ const (
 	hashBits = 16
 	// How far a search goes down a tree, and what a place keeps of what it finds: bounds
 	// for texts made to be slow.
-	maxDepth   = 400
+	maxDepth   = 100
 	maxMatches = 32
 )
 

@@ -1,5 +1,7 @@
 package deflate
 
+import "slices"
+
 // A block may end at every splitStep-th token, and has at most splitMost steps.
 const (
 	splitStep = 512
@@ -30,24 +32,20 @@ func split(tokens []token) (ends []int) {
 	for at := steps; at > 0; at = last[at] {
 		ends = append(ends, min(at*splitStep, len(tokens)))
 	}
-	for i, j := 0, len(ends)-1; i < j; i, j = i+1, j-1 {
-		ends[i], ends[j] = ends[j], ends[i]
-	}
+	slices.Reverse(ends)
 	return ends
 }
 
-// estimate is what a block costs in units, without the bits that cost the same in any block.
-func estimate(before, after *counts) uint64 {
-	c := uint64(headerBase)
-	c += spread(before.litLen[:], after.litLen[:])
-	c += spread(before.dist[:], after.dist[:])
-	return c
-}
-
+// What a header takes, about: in all, and for each symbol that occurs.
 const (
-	headerBase = 70 * unit
+	headerBase = 150 * unit
 	headerEach = 3 * unit
 )
+
+// estimate is what a block costs in units, without the bits that cost the same in any block.
+func estimate(before, after *counts) uint64 {
+	return headerBase + spread(before.litLen[:], after.litLen[:]) + spread(before.dist[:], after.dist[:])
+}
 
 // spread is the entropy of the counts between two places, and what naming the
 // symbols takes in a header.
