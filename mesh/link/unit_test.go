@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -387,6 +388,12 @@ func TestNetworkKey(t *testing.T) {
 	}
 	if again := NetworkKey("a", "b"); !keys[string(again)] {
 		t.Error("network keys are not of name and passphrase alone")
+	}
+	if want := deriveNetworkKey("globalnet", ""); !bytes.Equal(NetworkKey("globalnet", ""), want) {
+		t.Errorf("the key of the public network is not %x", want)
+	}
+	if bytes.Equal(NetworkKey("globalnet", "secret"), NetworkKey("globalnet", "")) {
+		t.Error("the passphrase of the network globalnet does not count")
 	}
 }
 
