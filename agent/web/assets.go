@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -36,9 +37,9 @@ func loadAssets() *assets {
 	a.tag = hex.EncodeToString(sum[:6])
 	head, rest, _ := bytes.Cut(packed, []byte("\n\n"))
 	for line := range strings.Lines(string(head)) {
-		var name string
-		var size int
-		if _, err := fmt.Sscanf(line, "%s %d", &name, &size); err != nil || size > len(rest) {
+		name, length, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		size, err := strconv.Atoi(length)
+		if err != nil || size < 0 || size > len(rest) {
 			panic("web: static.pack is broken")
 		}
 		a.files[name], rest = rest[:size], rest[size:]
