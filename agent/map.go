@@ -82,6 +82,7 @@ func newMapping(s mesh.Status, relays []netdir.Relay, names map[string]string) *
 			m.node(r.Neighbour).Gateway = true
 		}
 	}
+	offers := offersOf(s.Routes)
 	for _, r := range relays {
 		id := r.Node.String()
 		if n := m.nodes[id]; n != nil {
@@ -90,11 +91,40 @@ func newMapping(s mesh.Status, relays []netdir.Relay, names map[string]string) *
 		for _, v := range r.Vouches {
 			other := v.Voucher.String()
 			if m.nodes[id] != nil && m.nodes[other] != nil && id != self && other != self {
-				m.link(id, other, control.MapLink{Kind: "vouch"})
+				m.link(id, other, control.MapLink{Kind: "vouch", Cost: offers.between(r.Node.Address(), v.Voucher.Address())})
 			}
 		}
 	}
 	return m
+}
+
+// offers are the metrics that each neighbour offers, our link to it included.
+type offers map[string]map[netip.Addr]uint16
+
+func offersOf(routes []mesh.RouteStatus) offers {
+	o := make(offers)
+	for _, r := range routes {
+		if r.Metric == 0xffff {
+			continue
+		}
+		if o[r.Neighbour] == nil {
+			o[r.Neighbour] = make(map[netip.Addr]uint16)
+		}
+		o[r.Neighbour][r.Destination.Addr()] = r.Metric
+	}
+	return o
+}
+
+// between is what a link of two others costs at least, for all that we know: a neighbour to
+// which one of them is nearer than the other would go there over a link that costs less
+// than the difference. 0: no neighbour offers both, or they are equally near.
+func (o offers) between(a, b netip.Addr) (least uint16) {
+	for _, metrics := range o {
+		if x, y := metrics[a], metrics[b]; x != 0 && y != 0 {
+			least = max(least, max(x, y)-min(x, y))
+		}
+	}
+	return least
 }
 
 func (m *mapping) node(id string) *control.MapNode {

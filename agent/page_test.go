@@ -137,9 +137,15 @@ func TestMap(t *testing.T) {
 	ends := func(x, y string) (string, string) { return min(x, y), max(x, y) }
 	a1, b1 := ends(self.String(), b.String())
 	a2, b2 := ends(b.String(), c)
-	links := []control.MapLink{{A: a1, B: b1, Kind: "radio", Cost: 96, RTT: 2 * time.Millisecond}, {A: a2, B: b2, Kind: "vouch"}}
+	links := []control.MapLink{{A: a1, B: b1, Kind: "radio", Cost: 96, RTT: 2 * time.Millisecond}, {A: a2, B: b2, Kind: "vouch", Cost: 104}}
 	if fmt.Sprint(got.Links) != fmt.Sprint(links) {
 		t.Errorf("links\n%+v, want\n%+v", got.Links, links)
+	}
+	// Each neighbour sees a link of others from where it is; what is not offered says nothing.
+	o := offersOf([]mesh.RouteStatus{route(3, b, 200, true), route(4, b, 296, true), route(3, self, 500, false), route(4, self, 300, false), route(5, self, 0xffff, false)})
+	at := func(n byte) netip.Addr { return identity.NodeID{n}.Address() }
+	if o.between(at(3), at(4)) != 200 || o.between(at(4), at(3)) != 200 || o.between(at(4), at(5)) != 0 || o.between(at(6), at(7)) != 0 {
+		t.Errorf("costs of links of others: %d %d %d", o.between(at(3), at(4)), o.between(at(4), at(5)), o.between(at(6), at(7)))
 	}
 	for i := range 700 {
 		s.Routes = append(s.Routes, mesh.RouteStatus{Destination: netip.PrefixFrom(identity.NodeID{10, byte(i >> 8), byte(i)}.Address(), 128),

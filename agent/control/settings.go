@@ -136,7 +136,7 @@ type MapLink struct {
 	A    string        `json:"a"`
 	B    string        `json:"b"`
 	Kind string        `json:"kind"` // radio, wire, internet, mesh; vouch: two others say so
-	Cost uint16        `json:"cost"` // 0: unknown
+	Cost uint16        `json:"cost"` // 0: unknown; of a vouch: at least
 	RTT  time.Duration `json:"rtt_ns"`
 }
 
