@@ -91,6 +91,15 @@ func markLAN(v any) any {
 	return []any{s.Off, s.Error, s.Networks, s.Clients}
 }
 
+// Feed is a resource that events tell of.
+type Feed struct {
+	Name string
+
+	// Take returns what a GET answers, and a digest, never 0, of what a reader wants to
+	// see at once; nil if there is nothing to tell.
+	Take func(ctx context.Context) (v any, mark uint64)
+}
+
 // events sends what changes, until the reader or the agent goes.
 func (a api) events(w http.ResponseWriter, r *http.Request) {
 	defer a.watchers.Add(-1)
@@ -99,26 +108,39 @@ func (a api) events(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusServiceUnavailable, Error{Code: "busy", Message: fmt.Sprintf("%d readers of events are there already", maxWatchers), Hint: "close one, or ask for /v1/status now and then"})
 		return
 	}
+	var feeds []Feed
+	for _, view := range eventViews {
+		feeds = append(feeds, Feed{view.name, func(ctx context.Context) (any, uint64) {
+			v, ok := view.take(ctx, a.agent)
+			if !ok {
+				return nil, 0
+			}
+			return v, digest(view.mark(v))
+		}})
+	}
+	Tell(w, r, eventInterval, feeds, func() bool { return true })
+}
+
+// Tell sends feeds as events, whenever one has changed, and now and then, until the reader
+// goes or is not to go on.
+func Tell(w http.ResponseWriter, r *http.Request, every time.Duration, feeds []Feed, goOn func() bool) {
 	control := http.NewResponseController(w)
 	control.SetReadDeadline(time.Time{}) // the request has been read; a closed connection is still noticed
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	ticker := time.NewTicker(eventInterval)
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	sent := make([]struct {
 		mark uint64
 		at   time.Time
-	}, len(eventViews))
-	for {
+	}, len(feeds))
+	for goOn() {
 		control.SetWriteDeadline(time.Now().Add(eventWrite))
-		for i, view := range eventViews {
-			v, ok := view.take(r.Context(), a.agent)
-			if !ok {
-				continue
-			}
-			mark, now := digest(view.mark(v)), time.Now()
-			if mark == sent[i].mark && now.Sub(sent[i].at) < eventRefresh {
+		for i, feed := range feeds {
+			v, mark := feed.Take(r.Context())
+			now := time.Now()
+			if v == nil || mark == sent[i].mark && now.Sub(sent[i].at) < eventRefresh {
 				continue
 			}
 			sent[i].mark, sent[i].at = mark, now
@@ -126,7 +148,7 @@ func (a api) events(w http.ResponseWriter, r *http.Request) {
 			if err != nil {
 				return
 			}
-			if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", view.name, data); err != nil {
+			if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", feed.Name, data); err != nil {
 				return
 			}
 		}

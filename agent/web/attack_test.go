@@ -223,6 +223,7 @@ func TestGuests(t *testing.T) {
 	want := map[string]string{
 		"GET /v1/status": "node address network uptime_ns neighbours", "GET /v1/neighbours": "", "GET /v1/map": "nodes links more",
 		"GET /v1/onion": "relay exit relays exits hops carried channels", "GET /v1/lan": "off networks",
+		"GET /v1/events":  "",
 		"GET /v1/session": "login readonly wizard name node version radios lans",
 	}
 	for name := range p.routes {

@@ -18,7 +18,7 @@ import (
 var update = flag.Bool("update", false, "write static.pack")
 
 // Modules that stay files of their own: who does not want them does not get them.
-var apart = []string{"es.js"}
+var apart = []string{"es.js", "es-help.js"}
 
 const mainModule = "app.js"
 

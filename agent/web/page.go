@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ type words struct {
 	node, state, path, delay, loss     string
 	relays, carried, mode, off         string
 	states, classes, modes             map[string]string
+	needs                              string // in place of what index.html says
 }
 
 var english = words{
@@ -36,6 +38,8 @@ var spanish = words{
 	states:  map[string]string{"up": "activo", "connecting": "conectando", "failed": "fallido"},
 	classes: map[string]string{"radio": "radio", "wire": "cable", "internet": "internet", "mesh": "malla"},
 	modes:   map[string]string{"names": "nombres", "all": "todo", "off": "nada"},
+	needs: "Sin JavaScript sólo ves el estado, tal como era al pedirlo. El mapa, los servicios, las redes y los ajustes necesitan JavaScript; " +
+		"<code>globalnet --help</code> en el router hace lo mismo sin él.",
 }
 
 func say(in map[string]string, word string) string {
@@ -71,6 +75,10 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	session, _ := json.Marshal(s.session(r.Context(), owner))
 	page = bytes.Replace(page, []byte(`data-session=""`), []byte(`data-session="`+html.EscapeString(string(session))+`"`), 1)
 	page = bytes.Replace(page, []byte("<!--status-->"), s.status(r, t, owner), 1)
+	if head, rest, _ := bytes.Cut(page, []byte("<!--needs-->")); t.needs != "" {
+		_, tail, _ := bytes.Cut(rest, []byte("<!--/needs-->"))
+		page = slices.Concat(head, []byte(t.needs), tail)
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", t.lang)

@@ -24,7 +24,7 @@ type route struct {
 }
 
 // table is what the page answers: all of the control API for its owner but what lasts,
-// and what guests may see, by functions that name each field of it. A request that is
+// events of its own, and what guests may see, by functions that name each field of it. A request that is
 // new to the API is for the owner, until somebody writes such a function.
 func (s *Server) table() map[string]*route {
 	all := make(map[string]*route)
@@ -44,6 +44,7 @@ func (s *Server) table() map[string]*route {
 	} {
 		all[name] = &route{serve: serve, anybody: true}
 	}
+	all["GET "+eventsPath] = &route{serve: s.events(true), guest: s.events(false)}
 	all["GET "+metricsPath] = &route{serve: s.api.ServeHTTP}
 	all["POST /v1/logout"] = &route{serve: s.logout}
 	return all

@@ -54,6 +54,7 @@ type Server struct {
 	assets   *assets
 	routes   map[string]*route // by method and path
 	conns    conns
+	streams  streams
 	sessions sessions
 	logins   logins
 	password password

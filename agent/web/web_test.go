@@ -209,8 +209,8 @@ func TestFiles(t *testing.T) {
 func TestPageWithoutScript(t *testing.T) {
 	p := newPage(t)
 	for language, want := range map[string][]string{
-		"":                          {`<html lang="en">`, "Neighbours: 1", "1.0 ms", "6 %", "home: names"},
-		"es-AR,es;q=0.9,en;q=0.8":   {`<html lang="es">`, "Vecinos: 1", "activo", "home: nombres"},
+		"":                          {`<html lang="en">`, "Neighbours: 1", "1.0 ms", "6 %", "home: names", "<noscript>", "Without JavaScript you see only the status", `data-session="{&#34;login&#34;:false,`, "</noscript>\n</main>"},
+		"es-AR,es;q=0.9,en;q=0.8":   {`<html lang="es">`, "Vecinos: 1", "activo", "home: nombres", "Sin JavaScript sólo ves el estado", "</noscript>\n</main>"},
 		"fr, de;q=0.9, en;q=0.5":    {`<html lang="en">`},
 		"es;q=0, en":                {`<html lang="en">`},
 		"<script>, es":              {`<html lang="es">`},

@@ -70,6 +70,7 @@ type Server struct {
 	mu      sync.Mutex
 	Map     Map
 	Session Session
+	Gone    bool // whoever comes finds the connection closed
 	posts   []Post
 	modes   map[string]string
 	rand    *rand.Rand
@@ -219,6 +220,9 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.now().gone {
+		panic(http.ErrAbortHandler)
+	}
 	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	s.mux.ServeHTTP(w, r)
@@ -242,6 +246,7 @@ func (s *Server) routes() {
 		w.Write(bytes.ReplaceAll(page, []byte("<!--lang-->"), []byte("en")))
 	})
 	s.mux.HandleFunc("POST /v1/", s.post)
+	s.mux.HandleFunc("GET /v1/events", s.events)
 	for path, f := range map[string]func(r *http.Request) any{
 		"session":    func(*http.Request) any { return s.Session },
 		"map":        func(*http.Request) any { return s.Map },

@@ -75,6 +75,7 @@ async function expired() {
 }
 
 function leave(why) {
+  hangUp();
   for (const s of sources.values()) delete s.value;
   changed(why);
 }
@@ -99,8 +100,9 @@ export async function logout() {
 // Sources by path: what was answered last, who watches it, how often it is asked for.
 const sources = new Map();
 
-// watch calls f with the answer to a path, now and every so many seconds while the
-// page is seen. Watchers of a path share its requests. until is an AbortSignal.
+// watch calls f with the answer to a path, now and whenever it changes or every so many
+// seconds, while the page is seen. Watchers of a path share its requests. until is an
+// AbortSignal.
 export function watch(path, seconds, until, f, failed) {
   let s = sources.get(path);
   if (!s) sources.set(path, s = { path, seconds, watchers: new Set(), asking: false });
@@ -112,33 +114,101 @@ export function watch(path, seconds, until, f, failed) {
     if (s.watchers.size) return;
     clearTimeout(s.timer);
     if (path.includes('?')) sources.delete(path);
+    setTimeout(listen);
   });
   if (s.value !== undefined) f(s.value);
-  turn(s);
+  setTimeout(() => { // when all of the view are there
+    listen();
+    turn(s);
+  });
 }
 
-async function turn(s) {
+function take(s, value) {
+  s.value = value;
+  for (const w of s.watchers) w.f(value);
+}
+
+function refuse(s, e) {
+  if (!(e instanceof Refused)) console.error(e);
+  for (const w of s.watchers) w.failed?.(e);
+}
+
+async function turn(s, asked) {
   clearTimeout(s.timer);
-  if (s.asking) return;
-  s.asking = true;
-  try {
-    if (!document.hidden) {
-      const value = s.value = await get(s.path);
-      for (const w of s.watchers) w.f(value);
+  if (s.asking || !s.watchers.size) return;
+  listen();
+  if (asked || !document.hidden && !heard.includes(s.path)) {
+    s.asking = true;
+    try {
+      take(s, await get(s.path));
+    } catch (e) {
+      refuse(s, e);
     }
-  } catch (e) {
-    if (!(e instanceof Refused)) console.error(e);
-    for (const w of s.watchers) w.failed?.(e);
+    s.asking = false;
   }
-  s.asking = false;
+  clearTimeout(s.timer);
   if (s.watchers.size) s.timer = setTimeout(turn, s.seconds * 1000, s);
 }
 
-// again asks at once: after something was changed, or the page came into sight.
+// again asks at once, after something was changed.
 export function again(path) {
-  for (const s of sources.values()) if (s.watchers.size && (!path || s.path === path)) turn(s);
+  for (const s of sources.values()) if (!path || s.path === path) turn(s, true);
 }
-document.addEventListener('visibilitychange', () => { if (!document.hidden) again(); });
+
+// The stream: a request that lasts and brings what is watched, while the page is seen.
+// Where there is none, or it has ended, all is asked for, and a stream tried again later.
+const answerSeconds = 4; // of the first event
+const silenceSeconds = 15; // afterwards
+const pauseSeconds = 20;
+let stream;
+let heard = []; // paths that the stream brings
+let silence; // timer
+let tryAt = 0;
+
+function listen() {
+  const want = document.hidden ? [] : [...sources.values()].filter((s) => s.watchers.size && !s.path.includes('?')).map((s) => s.path).sort();
+  if (want.join() === heard.join() || (want.length && Date.now() < tryAt)) return;
+  hangUp();
+  if (!want.length || !window.EventSource) return;
+  heard = want;
+  stream = new EventSource('/v1/events?of=' + want.join());
+  stream.onerror = lost;
+  for (const path of want) stream.addEventListener(path, told);
+  silence = setTimeout(lost, answerSeconds * 1000);
+}
+
+function told(e) {
+  clearTimeout(silence);
+  silence = setTimeout(lost, silenceSeconds * 1000);
+  setOnline(true);
+  const s = sources.get(e.type);
+  const value = JSON.parse(e.data);
+  if (!value.refused) return take(s, value);
+  if (value.code === 'login') expired();
+  refuse(s, new Refused(value.refused, value));
+}
+
+function hangUp() {
+  stream?.close();
+  clearTimeout(silence);
+  stream = undefined;
+  heard = [];
+}
+
+function lost() {
+  hangUp();
+  tryAt = Date.now() + pauseSeconds * 1000;
+  expired(); // the router ends it with the session
+  for (const s of sources.values()) turn(s);
+}
+
+function anew() {
+  tryAt = 0;
+  for (const s of sources.values()) turn(s);
+}
+document.addEventListener('visibilitychange', anew);
+window.addEventListener('online', anew);
+window.addEventListener('offline', lost);
 
 // nameOf is what a node is called here, or the start of its NodeID.
 let names = new Map();

@@ -137,6 +137,8 @@ export default {
   'Internet': 'Internet',
   'Through the mesh': 'Por la malla',
   'They say so': 'Ellos lo dicen',
+  'cost {0} or more': 'coste {0} o más',
+  'What others say of their links may be some time old. What such a link costs follows from the ways that the neighbours offer: no less than this, if it is still there.': 'Lo que otros dicen de sus enlaces puede no ser reciente. Lo que cuesta uno de ellos se deduce de los caminos que ofrecen los vecinos: no menos que esto, si todavía existe.',
   'good': 'bueno',
   'fair': 'regular',
   'poor': 'malo',

@@ -32,6 +32,12 @@ let words = {};
 let language = 'en';
 export const languageNow = () => language;
 
+// helpIn returns the help of sections and options in the reader's language, as far as the
+// page has it: the router itself has it in English.
+export async function helpIn() {
+  return language === 'es' ? (await import('./es-help.js')).default : {};
+}
+
 export async function speak() {
   let wanted = navigator.language.slice(0, 2);
   try { wanted = localStorage.getItem('language') || wanted; } catch { /* storage is off */ }

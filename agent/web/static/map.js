@@ -114,7 +114,7 @@ class Layout {
     const edges = new Map();
     for (const l of this.links) {
       if (l.down || l.a === self || l.b === self) continue;
-      for (const [x, y] of [[l.a, l.b], [l.b, l.a]]) edges.set(x, [...edges.get(x) || [], [y, l.cost || 256]]);
+      for (const [x, y] of [[l.a, l.b], [l.b, l.a]]) edges.set(x, [...edges.get(x) || [], [y, Math.max(l.cost, l.kind === 'vouch' ? 128 : 1)]]);
     }
     const cost = new Map([[via, 0]]);
     const from = new Map();

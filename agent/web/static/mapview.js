@@ -50,9 +50,10 @@ export function show(page, until) {
       !n.self && [h('dt', null, t('Way there')), h('dd', null, n.metric >= 65535 ? t('none') : n.via === n.id ? t('direct') : t('through {0}', nameOf(n.via)))]),
     links.length > 0 && h('ul', { class: 'rows' }, links.map((l) => {
       const other = l.a === n.id ? l.b : l.a;
-      return h('li', null, button(nameOf(other), () => choose(other), { class: 'link name', 'data-focus': 'link' + other }), h('span', { class: 'dim' }, t(kinds[l.kind] || l.kind), l.rtt_ns > 0 && ' · ' + millis(l.rtt_ns)),
+      return h('li', null, button(nameOf(other), () => choose(other), { class: 'link name', 'data-focus': 'link' + other }), h('span', { class: 'dim' }, t(kinds[l.kind] || l.kind), l.rtt_ns > 0 && ' · ' + millis(l.rtt_ns), l.kind === 'vouch' && l.cost > 0 && ' · ' + t('cost {0} or more', number(l.cost))),
         l.kind !== 'vouch' && linkBadge(l.cost, l.kind));
-    })));
+    })),
+    links.some((l) => l.kind === 'vouch') && h('p', { class: 'note' }, t('What others say of their links may be some time old. What such a link costs follows from the ways that the neighbours offer: no less than this, if it is still there.')));
   }
 
   watch('map', 2, until, (v) => {

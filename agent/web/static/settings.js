@@ -2,7 +2,7 @@
 
 import { get } from './api.js';
 import { apply } from './apply.js';
-import { ask, button, field, h, many, replace, say, select, t } from './kit.js';
+import { ask, button, field, h, helpIn, languageNow, many, replace, say, select, t } from './kit.js';
 
 export function show(page, until) {
   const wanted = h('input', { type: 'search', 'aria-label': t('Find a setting'), placeholder: t('Find a setting'), oninput: find });
@@ -10,12 +10,13 @@ export function show(page, until) {
   const bar = h('div', { class: 'savebar', hidden: true });
   page.append(h('div', { class: 'bar' }, wanted), body, bar);
   let config;
+  let said = {}; // help in another language
   let forms = [];
   load();
 
   async function load(open) {
     try {
-      config = await get('config');
+      [config, said] = await Promise.all([get('config'), helpIn()]);
     } catch (e) {
       return replace(body, h('p', { class: 'note', role: 'alert' }, e.message));
     }
@@ -28,17 +29,25 @@ export function show(page, until) {
     find();
   }
 
+  // help is the reader's, or the English text of reference.uci without what only counts for
+  // who edits the file.
+  function help(key, english) {
+    if (said[key]) return { text: said[key], lang: languageNow() };
+    return { text: (english || '').replace(/ ?\b(Live(, as all of this section)?|Repeat the line( for more[^.]*)?)\./g, '').trim(), lang: 'en' };
+  }
+
   // group is a type of section: its sections, and a way to add one.
   function group(type, open) {
     const own = config.sections.filter((s) => s.type === type.type);
     if (!own.length && !type.many) own.push({ ref: type.name || type.type, type: type.type, name: type.name || type.type, options: {}, missing: true });
     const many_ = type.many && adder(type);
-    return h('details', { class: 'card group', open: open === type.type, 'data-type': type.type }, h('summary', null, h('h2', null, type.type), h('span', { class: 'dim', lang: 'en' }, help(type.help || '').split('. ')[0].replace(/\.$/, '')), type.many && h('span', { class: 'badge plain' }, many(own.length, '{0} section', '{0} sections'))),
-      type.help && h('p', { class: 'help', lang: 'en' }, help(type.help)), own.map((s) => section(type, s)), many_);
+    const about = help(type.type, type.help);
+    return h('details', { class: 'card group', open: open === type.type, 'data-type': type.type }, h('summary', null, h('h2', null, type.type), h('span', { class: 'dim', lang: about.lang }, about.text.split('. ')[0].replace(/\.$/, '')), type.many && h('span', { class: 'badge plain' }, many(own.length, '{0} section', '{0} sections'))),
+      about.text && h('p', { class: 'help', lang: about.lang }, about.text), own.map((s) => section(type, s)), many_);
   }
 
   function section(type, s) {
-    const fields = type.options.map((o) => optionField(o, s.options[o.name], changed));
+    const fields = type.options.map((o) => optionField(o, help(`${type.type}.${o.name}`, o.help), s.options[o.name], changed));
     forms.push({ type, s, fields });
     const title = s.name || s.ref;
     return h('fieldset', { class: 'section' }, h('legend', null, type.many ? title : h('span', { class: 'unseen' }, title)), fields.map((f) => f.el),
@@ -107,13 +116,8 @@ export function show(page, until) {
   }
 }
 
-// help is the text of reference.uci without what only counts for who edits the file.
-function help(text) {
-  return text.replace(/ ?\b(Live(, as all of this section)?|Repeat the line( for more[^.]*)?)\./g, '').trim();
-}
-
 // optionField is one option: it knows whether it was changed and whether it can be.
-function optionField(o, values, changed) {
+function optionField(o, about, values, changed) {
   const given = values !== undefined;
   const standard = (o.default || []).join(o.list ? '\n' : '');
   const start = given ? values.join(o.list ? '\n' : '') : '';
@@ -126,7 +130,7 @@ function optionField(o, values, changed) {
   else if (o.kind === 'choice') control = select([...(given && !o.choices.includes(start) ? [[start, start]] : []), ...o.choices.map((c) => [c, c === standard ? t('{0} (default)', c) : c])], given ? start : standard);
   else control = h('input', { type: 'text', inputmode: o.kind === 'number' ? 'decimal' : null, spellcheck: 'false', autocomplete: 'off', placeholder: hint, value: start });
 
-  const el = field(label, control, h('span', null, h('span', { lang: 'en' }, help(o.help)), ' ', o.list && t('One a line.'), ' ', !o.live && h('span', { class: 'badge plain' }, t('after a restart'))));
+  const el = field(label, control, h('span', null, h('span', { lang: about.lang }, about.text), ' ', o.list && t('One a line.'), ' ', !o.live && h('span', { class: 'badge plain' }, t('after a restart'))));
   const first = read();
   let drop = false; // a secret that is to be removed
   if (o.secret && given) {

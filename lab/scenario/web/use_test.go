@@ -275,6 +275,9 @@ func useSpanish(t *testing.T, _ *webfixture.Server, b *chromium.Browser, url str
 			t.Errorf("%s is in %s", v, lang)
 		}
 	}
+	open(b, url, "settings")
+	says(b, "El nodo")
+	b.WaitFor(`document.querySelector('.group .help[lang=es]')?.textContent === 'El nodo.'`)
 	b.Eval(`localStorage.removeItem('language')`, nil)
 	quiet(t, b, "spanish")
 }
@@ -304,14 +307,12 @@ func useHostile(t *testing.T, f *webfixture.Server, b *chromium.Browser, url str
 }
 
 // The router goes away and comes back; the page says so, and goes on.
-func useOffline(t *testing.T, _ *webfixture.Server, b *chromium.Browser, url string) {
+func useOffline(t *testing.T, f *webfixture.Server, b *chromium.Browser, url string) {
 	open(b, url, "")
-	offline := func(off bool) {
-		b.Call("Network.emulateNetworkConditions", map[string]any{"offline": off, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}, nil)
-	}
-	offline(true)
+	gone := func(is bool) { f.Update(func(s *webfixture.Server) { s.Gone = is }) }
+	gone(true)
 	says(b, "The router does not answer.")
-	offline(false)
+	gone(false)
 	b.WaitFor(`!document.getElementById('offline')`)
 	b.Problems()
 }
@@ -329,11 +330,11 @@ func TestWithoutJavaScript(t *testing.T) {
 	}
 	b.Call("Accessibility.getFullAXTree", map[string]any{}, &tree)
 	for _, n := range tree.Nodes {
-		if strings.Contains(n.Name.Value, "needs JavaScript") {
+		if strings.Contains(n.Name.Value, "need JavaScript") {
 			return
 		}
 	}
-	t.Errorf("it does not say that it needs JavaScript: %+v", tree)
+	t.Errorf("it does not say what needs JavaScript: %+v", tree)
 }
 
 // The codes of the page are those of another encoder, for every version that it knows.

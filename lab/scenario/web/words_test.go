@@ -33,6 +33,9 @@ func TestWords(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := string(b)
+		if filepath.Base(name) == "es-help.js" {
+			continue // a test of agent/web has it
+		}
 		if filepath.Base(name) == "es.js" {
 			for _, m := range entry.FindAllStringSubmatch(text, -1) {
 				if _, twice := spanish[m[1]]; twice {
