@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"globalnet/lab/netns"
 )
 
@@ -108,6 +110,19 @@ func RequireProgram(t testing.TB, name string) string {
 	}
 	t.Skipf("no program %s", name)
 	return ""
+}
+
+// Loopback brings the sandbox's own loopback up, for servers and browsers of the test itself.
+// Outside of a sandbox it does nothing.
+func Loopback() error {
+	if !netns.Inside() {
+		return nil
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(lo)
 }
 
 // Namespace makes a namespace that ends with the test.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,7 +20,7 @@ import (
 func alone(t *testing.T, conf string) *pages {
 	t.Helper()
 	labtest.Require(t)
-	must(t, exec.Command("ip", "link", "set", "lo", "up").Run()) // of the sandbox, for the browser
+	must(t, labtest.Loopback())
 	file := filepath.Join(t.TempDir(), "globalnet")
 	must(t, os.WriteFile(file, []byte(conf), 0o600))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

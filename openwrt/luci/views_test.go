@@ -68,7 +68,7 @@ func await(t *testing.T, what string, holds func() bool) {
 func neighbourhood(t *testing.T) (*lab.Node, *pages) {
 	t.Helper()
 	labtest.Require(t)
-	must(t, exec.Command("ip", "link", "set", "lo", "up").Run()) // of the sandbox, for the browser
+	must(t, labtest.Loopback())
 	top, err := topology.Parse(street)
 	must(t, err)
 	command := labtest.Agent(t)

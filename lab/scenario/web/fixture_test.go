@@ -10,19 +10,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vishvananda/netlink"
-
 	"globalnet/internal/chromium"
 	"globalnet/lab/labtest"
-	"globalnet/lab/netns"
 	"globalnet/lab/webfixture"
 )
 
 func TestMain(m *testing.M) {
-	if netns.Inside() { // where loopback is not up by itself
-		if lo, err := netlink.LinkByName("lo"); err == nil {
-			netlink.LinkSetUp(lo)
-		}
+	if err := labtest.Loopback(); err != nil {
+		panic(err)
 	}
 	labtest.Main(m)
 }
