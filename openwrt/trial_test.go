@@ -151,7 +151,7 @@ func TestAwait(t *testing.T) {
 		plan := d.setup(Give{Radio: "radio0"})
 		var err error
 		synctest.Test(t, func(t *testing.T) { // where no machine is too slow to ask once
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second+time.Millisecond)
 			defer cancel()
 			err = d.Await(ctx, plan)
 		})
