@@ -61,6 +61,9 @@ func TestPower(t *testing.T) {
 				if t.Failed() {
 					t.Fatalf("after cut %d", cut+1)
 				}
+				if (cut+1)%10 == 0 {
+					t.Logf("%d cuts", cut+1)
+				}
 			}
 			t.Logf("%d cuts; %d states written, at most %d files left half written", cuts, seen.state, seen.leftovers)
 
