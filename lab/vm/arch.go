@@ -8,6 +8,7 @@ type arch struct {
 	settings []string // of the Go tool, beside GOARCH
 	debian   string   // the architecture of its packages
 	kernel   string   // the package that depends on the kernel's, whose own name has a number that moves
+	built    bool     // instead of that: its kernel is built from the source
 	qemu     string
 	pkg      string   // that has qemu
 	args     []string // of qemu
@@ -15,7 +16,7 @@ type arch struct {
 	append   string // more for the kernel
 }
 
-// archs are the kinds there are. Debian has no kernel for big-endian MIPS.
+// archs are the kinds there are. Debian has no kernel and no packages for big-endian MIPS.
 var archs = []arch{
 	{
 		name: "amd64", debian: "amd64", kernel: "linux-image-amd64",
@@ -26,6 +27,12 @@ var archs = []arch{
 	{
 		name: "mipsle", settings: []string{"GOMIPS=softfloat"}, debian: "mipsel", kernel: "linux-image-4kc-malta",
 		qemu: "qemu-system-mipsel", pkg: "qemu-system-mips",
+		args: []string{"-machine", "malta", "-cpu", "24Kf"}, console: "ttyS0",
+		append: "random.trust_bootloader=on",
+	},
+	{
+		name: "mips", settings: []string{"GOMIPS=softfloat"}, built: true,
+		qemu: "qemu-system-mips", pkg: "qemu-system-mips",
 		args: []string{"-machine", "malta", "-cpu", "24Kf"}, console: "ttyS0",
 		append: "random.trust_bootloader=on",
 	},

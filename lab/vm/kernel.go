@@ -31,20 +31,34 @@ type Kernel struct {
 	Busybox string // static
 }
 
+// cacheDir makes the folder for kernels in the user's cache.
+func cacheDir() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding the cache folder: %w", err)
+	}
+	dir := filepath.Join(cache, cacheName)
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
 // FetchKernel returns the kernel for virtual machines of an architecture (of Go): from
 // the user's cache, or from the Debian archive by apt-get, which needs no root for that.
+// One that has to be built has to be there: see BuildKernel.
 func FetchKernel(ctx context.Context, name string) (*Kernel, error) {
 	a, err := archOf(name)
 	if err != nil {
 		return nil, err
 	}
-	cache, err := os.UserCacheDir()
+	dir, err := cacheDir()
 	if err != nil {
-		return nil, fmt.Errorf("finding the cache folder: %w", err)
-	}
-	dir := filepath.Join(cache, cacheName)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
+	}
+	if a.built {
+		k, err := openKernel(builtDir(dir, a))
+		if err != nil {
+			return nil, fmt.Errorf("%w: no kernel for %s is built (make vm-kernel-%s)", ErrUnavailable, a.name, a.name)
+		}
+		return k, nil
 	}
 	cached, _ := filepath.Glob(filepath.Join(dir, "linux-image-*"+strings.TrimPrefix(a.kernel, "linux-image")))
 	sort.Strings(cached)
@@ -81,9 +95,11 @@ func FetchKernel(ctx context.Context, name string) (*Kernel, error) {
 type debian struct {
 	arch  arch
 	state string // empty: this machine's
+	lists string // a file; empty: this machine's
 }
 
-func (d *debian) setUp(ctx context.Context) error {
+// setUp makes the folder: with this machine's sources of packages, or with others.
+func (d *debian) setUp(ctx context.Context, lists ...string) error {
 	dir, err := os.MkdirTemp("", "globalnet-apt-")
 	if err != nil {
 		return err
@@ -94,6 +110,10 @@ func (d *debian) setUp(ctx context.Context) error {
 		err = errors.Join(err, os.MkdirAll(filepath.Join(dir, sub), 0o755))
 	}
 	err = errors.Join(err, os.WriteFile(filepath.Join(dir, "status"), nil, 0o644))
+	if len(lists) > 0 {
+		d.lists = filepath.Join(dir, "sources.list")
+		err = errors.Join(err, os.WriteFile(d.lists, []byte(strings.Join(lists, "\n")+"\n"), 0o644))
+	}
 	if err == nil {
 		// It fails if one of many sources does: what matters is whether the package is found.
 		_, _ = d.run(ctx, "", "apt-get", "update")
@@ -115,6 +135,9 @@ func (d *debian) run(ctx context.Context, dir, name string, args ...string) ([]b
 			"-o", "APT::Architecture=" + d.arch.debian, "-o", "APT::Architectures=" + d.arch.debian,
 			"-o", "Dir::State=" + d.state, "-o", "Dir::State::status=" + d.state + "/status", "-o", "Dir::Cache=" + d.state,
 		}, args...)
+	}
+	if d.lists != "" {
+		args = append([]string{"-o", "Dir::Etc::sourcelist=" + d.lists, "-o", "Dir::Etc::sourceparts=/dev/null"}, args...)
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = dir

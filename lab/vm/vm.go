@@ -1,6 +1,7 @@
 // Package vm runs programs of ours in a virtual machine: Debian's kernel under
-// QEMU, for amd64, little-endian MIPS or ARM, with what the machine at hand may lack, such as WireGuard in the kernel
-// and simulated Wi-Fi (mac80211_hwsim). The kernel comes from its Debian package,
+// QEMU, for amd64, MIPS or ARM, with what the machine at hand may lack, such as WireGuard in the kernel
+// and simulated Wi-Fi (mac80211_hwsim). The kernel comes from its Debian package (that
+// of big-endian MIPS is built from the source in one),
 // unpacked in the user's cache folder; the rest of the machine is an initramfs made
 // for each run. No part of it needs root or a network device.
 //
@@ -31,7 +32,7 @@ const (
 
 // Spec says what is in a virtual machine and what it does.
 type Spec struct {
-	// Arch is the architecture, as Go names it: amd64 (the default), mipsle or arm.
+	// Arch is the architecture, as Go names it: amd64 (the default), mipsle, mips or arm.
 	Arch string
 	// Files are put into the machine: where, absolute, and which file of this one.
 	// A program must be static.
