@@ -168,7 +168,7 @@ func (x *node) build(ctx context.Context, path []circuit.Hop) (*circuit.Circuit,
 
 func mustBuild(t testing.TB, client *node, path []circuit.Hop) *circuit.Circuit {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c, err := client.build(ctx, path)
 	if err != nil {
@@ -229,7 +229,7 @@ func TestThreeHops(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.CloseWrite()
-	s.SetDeadline(time.Now().Add(20 * time.Second))
+	s.SetDeadline(time.Now().Add(patience))
 	got, err := io.ReadAll(s)
 	if err != nil || string(got) != "early and late" {
 		t.Fatalf("%q, %v", got, err)
@@ -251,9 +251,13 @@ func TestThreeHops(t *testing.T) {
 	}
 }
 
+// patience bounds what hangs. The race detector on a busy machine, and an emulated one, take
+// twenty times what a workstation does.
+const patience = 2 * time.Minute
+
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			buf := make([]byte, 1<<16)
 			t.Fatalf("waited in vain: %s\n%s", what, buf[:runtime.Stack(buf, true)])
@@ -280,7 +284,7 @@ func TestMuchDataBothWays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.SetDeadline(time.Now().Add(60 * time.Second))
+		s.SetDeadline(time.Now().Add(patience))
 		all.Go(func() {
 			if _, err := s.Write(data); err != nil {
 				t.Error(err)
@@ -359,7 +363,7 @@ func TestExtendAfterAFailure(t *testing.T) {
 	if err := c.Extend(t.Context(), path[0]); err == nil || !strings.Contains(err.Error(), "streams are open") {
 		t.Errorf("extended under a stream: %v", err)
 	}
-	s.SetDeadline(time.Now().Add(20 * time.Second))
+	s.SetDeadline(time.Now().Add(patience))
 	if n, err := s.Read(make([]byte, 9)); n != 1 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
@@ -381,7 +385,7 @@ func TestEightHops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.SetDeadline(time.Now().Add(20 * time.Second))
+	s.SetDeadline(time.Now().Add(patience))
 	got := make([]byte, 8)
 	if _, err := io.ReadFull(s, got); err != nil || string(got) != "far away" {
 		t.Errorf("%q, %v", got, err)
@@ -418,7 +422,7 @@ func TestStreamEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.SetDeadline(time.Now().Add(20 * time.Second))
+		s.SetDeadline(time.Now().Add(patience))
 		if name == "reset" {
 			io.ReadFull(s, make([]byte, 4))
 			s.Write([]byte("x"))
@@ -450,7 +454,7 @@ func TestClosingAStreamClosesTheConnection(t *testing.T) {
 	}))
 	c := mustBuild(t, client, path)
 	s, _ := c.Open(target, []byte("bye"))
-	s.SetDeadline(time.Now().Add(20 * time.Second))
+	s.SetDeadline(time.Now().Add(patience))
 	io.ReadFull(s, make([]byte, 5))
 	s.Close()
 	if err := <-closed; err != nil {
@@ -477,7 +481,7 @@ func TestRelayKilledInMidTransfer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.SetDeadline(time.Now().Add(20 * time.Second))
+		s.SetDeadline(time.Now().Add(patience))
 		if _, err := io.ReadFull(s, make([]byte, 1<<20)); err != nil {
 			t.Fatal(err)
 		}
@@ -521,7 +525,7 @@ func TestChangedOnTheWire(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.SetDeadline(time.Now().Add(20 * time.Second))
+			s.SetDeadline(time.Now().Add(patience))
 			if _, err := io.ReadFull(s, make([]byte, 10)); err != nil {
 				t.Fatal(err)
 			}
@@ -559,7 +563,7 @@ func TestManyStreams(t *testing.T) {
 				return
 			}
 			s.CloseWrite()
-			s.SetDeadline(time.Now().Add(60 * time.Second))
+			s.SetDeadline(time.Now().Add(patience))
 			if got, err := io.ReadAll(s); err != nil || string(got) != message {
 				t.Errorf("%q, %v", got, err)
 			}
@@ -587,12 +591,12 @@ func TestSlowReader(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.SetDeadline(time.Now().Add(60 * time.Second))
+		s.SetDeadline(time.Now().Add(patience))
 		if n, err := io.Copy(io.Discard, s); n != size || err != nil {
 			t.Fatalf("%d bytes, %v", n, err)
 		}
 	}
-	slow.SetDeadline(time.Now().Add(60 * time.Second))
+	slow.SetDeadline(time.Now().Add(patience))
 	if n, err := io.Copy(io.Discard, slow); n != size || err != nil {
 		t.Errorf("the slow one: %d bytes, %v", n, err)
 	}
@@ -614,11 +618,17 @@ func TestBuildEndsWithItsContext(t *testing.T) {
 	n.mu.Lock()
 	n.addrs[dead.NodeID()] = l.Addr().String()
 	n.mu.Unlock()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	go func() {
+		if conn, err := l.Accept(); err == nil {
+			t.Cleanup(func() { conn.Close() })
+		}
+		cancel()
+	}()
 	_, err = client.build(ctx, []circuit.Hop{path[0], {Node: dead.NodeID(), OnionKey: path[1].OnionKey, Suite: layer.ChaCha}})
 	var at *circuit.HopError
-	if !errors.As(err, &at) || at.Hop != 1 || !errors.Is(err, context.DeadlineExceeded) {
+	if !errors.As(err, &at) || at.Hop != 1 || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }

@@ -48,7 +48,7 @@ func TestDatagrams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.SetDeadline(time.Now().Add(20 * time.Second))
+	s.SetDeadline(time.Now().Add(patience))
 	p := make([]byte, 2000)
 	if n, err := s.Read(p); err != nil || string(p[:n]) != "first" {
 		t.Fatalf("%q, %v", p[:n], err)
@@ -92,7 +92,7 @@ func (resolver) Resolve(_ context.Context, name string) (cell.Resolved, error) {
 func TestResolve(t *testing.T) {
 	client, path, _ := threeHops(t, newNetwork(), mixed, resolver{})
 	c := mustBuild(t, client, path)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if m, err := c.Resolve(ctx, "example.org"); err != nil || m.TTL != time.Minute || len(m.Addrs) != 1 {
 		t.Errorf("%+v, %v", m, err)

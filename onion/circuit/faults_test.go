@@ -18,7 +18,7 @@ func ask(c *circuit.Circuit, message string) error {
 		return err
 	}
 	defer s.Close()
-	s.SetDeadline(time.Now().Add(20 * time.Second))
+	s.SetDeadline(time.Now().Add(patience))
 	_, err = io.ReadFull(s, make([]byte, len(message)))
 	return err
 }
@@ -36,7 +36,7 @@ func TestFiveHundredCircuits(t *testing.T) {
 			defer func() { <-slots }()
 			// A relay makes 200 a second for one channel, after a burst; a client tries again.
 			for {
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				c, err := client.build(ctx, path)
 				cancel()
 				if err == nil {
