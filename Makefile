@@ -20,7 +20,7 @@ TARGETS  ?= mips mipsle arm5 arm6 arm7 arm64 amd64 386
 export GOFLAGS ?= -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help build man run test leak-test race lint fuzz lab interop cover bench compare service-load mips-count build-all sizes packages imagebuilder repro vm-test vm-test-short vm-test-all vm-memory vm-power mips-test check clean \
+.PHONY: help build man run test leak-test race lint fuzz lab interop cover bench compare service-load mips-count build-all sizes packages imagebuilder repro vm-test vm-test-short vm-test-all vm-memory vm-power vm-kernel-mips mips-machine-test mips-test check clean \
 	bin/globalnet bin/lab $(TARGETS:%=dist/globalnet-%)
 
 help: ## list the targets
@@ -144,6 +144,12 @@ vm-memory: ## measure an agent with four neighbours on an emulated MIPS machine 
 CUTS     ?= 50
 vm-power: ## kill virtual machines CUTS times on ext4, and as often on jffs2, while they write identity, state and configuration
 	LAB_VM=1 LAB_VM_CUTS=$(CUTS) $(GO) test -tags $(TAGS) -count 1 -timeout 2h -v -run TestPower ./lab/vm
+
+vm-kernel-mips: ## build the kernel of the big-endian MIPS machine into the cache, once (docs/lab-vm.md: what it takes)
+	$(GO) run ./lab/vm/kernel mips
+
+mips-machine-test: ## run the tests that need a kernel in the big-endian MIPS machine (after vm-kernel-mips; UNITS="mesh/kernel ...": these)
+	LAB_VM=1 LAB_VM_UNITS="$(or $(UNITS),all)" $(GO) test -tags $(TAGS) -count 1 -timeout 2h -v -run TestUnits ./lab/vm
 
 # What does not touch the system: codecs, cryptography, configuration. The emulator's
 # user mode knows no netlink and no namespaces; the rest is tested by vm-test.
