@@ -121,15 +121,21 @@ func TestRadios(t *testing.T) {
 	if err := vm.Build(ctx, "amd64", binary, "globalnet/cmd/globalnet"); err != nil {
 		t.Fatal(err)
 	}
-	log := run(t, ctx, vm.Spec{
+	log := run(t, ctx, radios(t, ctx, binary, "", os.Getenv("LAB_VM_ARGS")))
+	report(t, log)
+	printReport(t, "radio", results(log)...)
+}
+
+// radios is a machine that runs tests of package inside, after the lines before.
+func radios(t *testing.T, ctx context.Context, binary, before, args string) vm.Spec {
+	t.Helper()
+	return vm.Spec{
 		Files:    map[string]string{"/inside.test": buildTest(t, ctx, "amd64", "globalnet/lab/vm/inside"), "/globalnet": binary},
 		Programs: []string{"ip"},
 		Modules: append([]string{"wireguard", "veth", "tun", "mac80211_hwsim radios=5"},
 			"crc32c_generic", "nft_chain_nat", "nft_redir", "nft_ct", "nft_reject_inet", "nft_fib_inet", "nft_nat", "nft_objref", "nft_tproxy"),
-		Script:   "GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.timeout 3h " + os.Getenv("LAB_VM_ARGS"),
+		Script:   before + " GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.timeout 3h " + args,
 		MemoryMB: 384,
 		Steady:   true,
-	})
-	report(t, log)
-	printReport(t, "radio", results(log)...)
+	}
 }

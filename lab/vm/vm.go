@@ -60,6 +60,9 @@ type Spec struct {
 	Segment string
 	Server  bool
 
+	// Clock is the time at which the machine's clock begins, such as 1970-01-01; as a
+	// rule it is right.
+	Clock    string
 	MemoryMB int // default 256
 	CPUs     int // default 1
 	// Steady makes the machine's clock count its instructions, 500 million a second,
@@ -122,9 +125,16 @@ func arguments(a arch, k *Kernel, initrd string, s Spec) []string {
 		memory = 256
 	}
 	args := []string{"-accel", accelerator(a), "-smp", strconv.Itoa(cpus)}
+	var rtc []string
+	if s.Clock != "" {
+		rtc = append(rtc, "base="+s.Clock)
+	}
 	if s.Steady {
 		// Some kernels measure the processor by the clock with the battery.
-		args = []string{"-accel", "tcg", "-icount", "shift=1,sleep=off", "-rtc", "clock=vm"}
+		args, rtc = []string{"-accel", "tcg", "-icount", "shift=1,sleep=off"}, append(rtc, "clock=vm")
+	}
+	if rtc != nil {
+		args = append(args, "-rtc", strings.Join(rtc, ","))
 	}
 	args = append(append(args, a.args...),
 		"-m", strconv.Itoa(memory),

@@ -30,7 +30,8 @@ type Agent struct {
 	exited  chan error
 }
 
-// NewAgent makes the key and the configuration of an agent; Start starts it.
+// NewAgent makes the configuration of an agent, and its key if there is none; Start
+// starts it.
 // Options are more lines for the configuration.
 func NewAgent(r *Radio, dir string, options ...string) (*Agent, error) {
 	a := &Agent{Radio: r, dir: dir}
@@ -48,8 +49,10 @@ func NewAgent(r *Radio, dir string, options ...string) (*Agent, error) {
 	if err := os.WriteFile(a.configFile(), []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	if _, err := a.call("key", "new", "--config", a.configFile()); err != nil {
-		return nil, err
+	if _, err := a.call("key", "show", "--config", a.configFile()); err != nil {
+		if _, err := a.call("key", "new", "--config", a.configFile()); err != nil {
+			return nil, err
+		}
 	}
 	out, err := a.call("key", "address", "--config", a.configFile())
 	if err != nil {

@@ -21,6 +21,12 @@ func neighbourhood(t *testing.T, radios []*Radio, options ...string) []*Agent {
 // settle is agents on radios of a mode, with options that depend on which it is.
 func settle(t *testing.T, mode kernel.RadioMode, radios []*Radio, optionsOf func(i int) []string) []*Agent {
 	t.Helper()
+	return settleIn(t, mode, radios, t.TempDir(), optionsOf)
+}
+
+// settleIn is settle with folders of the agents below dir.
+func settleIn(t *testing.T, mode kernel.RadioMode, radios []*Radio, dir string, optionsOf func(i int) []string) []*Agent {
+	t.Helper()
 	var agents []*Agent
 	for i, r := range radios {
 		if err := r.Join(mode); err != nil {
@@ -30,7 +36,7 @@ func settle(t *testing.T, mode kernel.RadioMode, radios []*Radio, optionsOf func
 		if os.Getenv("INSIDE_VM") == "verbose" {
 			options = append([]string{"option log_level debug"}, options...)
 		}
-		a, err := NewAgent(r, filepath.Join(t.TempDir(), fmt.Sprintf("n%d", i)), options...)
+		a, err := NewAgent(r, filepath.Join(dir, fmt.Sprintf("n%d", i)), options...)
 		if err != nil {
 			t.Fatal(err)
 		}
