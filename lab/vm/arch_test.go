@@ -9,16 +9,16 @@ import (
 )
 
 // TestMIPS and TestARM run agents on simulated radios where kernel and agent are of
-// another architecture: three in a row, WireGuard in the kernel, ad-hoc, and a hidden
-// service of one end that the other opens. MIPS is little-endian and has no floating
+// another architecture: three in a row, WireGuard in the kernel, ad-hoc, and on ARM a
+// hidden service of one end that the other opens. MIPS is little-endian and has no floating
 // point unit, as cheap routers. Its kernel measures the processor in two seconds of
 // reading a clock, which is a minute of work for QEMU with the steady clock; without
 // it, it may measure wrongly on a busy computer.
-func TestMIPS(t *testing.T) { small(t, "mipsle") }
+func TestMIPS(t *testing.T) { small(t, "mipsle", "TestSmall$") }
 
-func TestARM(t *testing.T) { small(t, "arm") }
+func TestARM(t *testing.T) { small(t, "arm", "TestSmallService") }
 
-func small(t *testing.T, arch string) {
+func small(t *testing.T, arch, test string) {
 	ctx := require(t)
 	if os.Getenv("LAB_VM_ALL") == "" {
 		t.Skip("takes long: make vm-test-all, or LAB_VM_ALL=1")
@@ -31,7 +31,7 @@ func small(t *testing.T, arch string) {
 		Arch:     arch,
 		Files:    map[string]string{"/inside.test": buildTest(t, ctx, arch, "globalnet/lab/vm/inside"), "/globalnet": binary},
 		Modules:  []string{"wireguard", "veth", "tun", "mac80211_hwsim radios=3"},
-		Script:   "GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.timeout 1h -test.run TestSmall",
+		Script:   "GLOBALNET_LAB_STAGE=inside INSIDE_VM=" + os.Getenv("LAB_VM") + " exec /inside.test -test.v -test.timeout 1h -test.run '" + test + "'",
 		MemoryMB: 192,
 		Steady:   true,
 	})
