@@ -23,9 +23,6 @@ func (w *bitWriter) align() {
 	}
 }
 
-// length is the number of bits so far.
-func (w *bitWriter) length() int { return len(w.bytes)*8 + int(w.n) }
-
 // append appends what another writer has collected.
 func (w *bitWriter) append(o *bitWriter) {
 	if w.n == 0 {
