@@ -22,7 +22,7 @@ import (
 // The budgets of a router with 16 MB of flash. They are given for MIPS, of which most of
 // these are; ARM code packs worse, and may have a fifteenth more.
 const (
-	budget     = 13_900_000 // bytes of the stripped binary; 12,500,000 are aimed at (decision 0002)
+	budget     = 13_250_000 // bytes of the stripped binary; 12,500,000 are aimed at (decision 0002)
 	packBudget = 4_300_000  // bytes of it in a package; 4,200,000 are aimed at
 )
 
