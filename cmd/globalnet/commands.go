@@ -16,7 +16,7 @@ func commands() []command {
 		{
 			name: "run", flags: "config identity connect", run: runAgent,
 			summary: "Run the agent until SIGTERM or SIGINT; SIGHUP reloads the configuration.",
-			detail:  "Without a configuration file it runs with the defaults. Log lines go to stderr.\nIt needs CAP_NET_ADMIN: root, or a network namespace of its own.",
+			detail:  "Without a configuration file it runs with the defaults. Log lines go to stderr;\nwith GLOBALNET_LOG=procd without time, and those of no concern to stdout.\nIt needs CAP_NET_ADMIN: root, or a network namespace of its own.",
 			example: "globalnet run\nglobalnet run --config ./globalnet.uci\nglobalnet run --listen 9000 --connect \"hvabpq7iioevvevxbktu2g36xsojqlgpf3cjndgazvk7ckxumyge7yyb@node.example.org:9000, bob@192.0.2.7\"",
 		},
 		{

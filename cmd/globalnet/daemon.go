@@ -38,7 +38,7 @@ func runAgent(ctx context.Context, in *invocation) error {
 	adjust(&c)
 	level := new(slog.LevelVar)
 	level.Set(c.LogLevel)
-	log := slog.New(slog.NewTextHandler(in.stderr, &slog.HandlerOptions{Level: level}))
+	log := slog.New(newHandler(os.Getenv(logEnv), in.stdout, in.stderr, level))
 	if undone || errUndo != nil {
 		log.Warn("a change of the configuration was not confirmed: the old one is put back", "err", errUndo)
 	}

@@ -373,7 +373,7 @@ func TestService(t *testing.T) {
 	r.install(ours(t, "1.0-r1"))
 	definition := func() string { return r.read("tmp/procd/globalnet.def") }
 	for _, want := range []string{
-		"command /usr/sbin/globalnet run --config /etc/config/globalnet\n", "respawn 3600 5 0\n", "env GOTRACEBACK=single\n",
+		"command /usr/sbin/globalnet run --config /etc/config/globalnet\n", "respawn 3600 5 0\n", "env GOTRACEBACK=single GLOBALNET_LOG=procd\n",
 		"trigger globalnet\n", "dest_port=18245 18250-18313\n", "src=globalnet\n", "dest_ip=ff02::fb\n",
 	} {
 		if !strings.Contains(definition(), want) {
@@ -399,7 +399,7 @@ func TestService(t *testing.T) {
 	os.Remove(filepath.Join(r.root, "etc/globalnet/trial.json"))
 	for option, want := range map[string]string{
 		"service.memlimit=40": "GOMEMLIMIT=40MiB\n", "service.gc=30": "GOGC=30\n", "service.maxprocs=1": "GOMAXPROCS=1\n",
-		"main.listen_port=7": "dest_port=7\n", "main.port_range=9-99": "dest_port=7 9-99\n", "service.gc=lots": "env GOTRACEBACK=single\n",
+		"main.listen_port=7": "dest_port=7\n", "main.port_range=9-99": "dest_port=7 9-99\n", "service.gc=lots": "env GOTRACEBACK=single GLOBALNET_LOG=procd\n",
 	} {
 		if option == "main.port_range=9-99" {
 			r.mustRun("uci set globalnet.main.listen_port=7")
