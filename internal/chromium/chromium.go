@@ -227,8 +227,15 @@ func (b *Browser) Text(selector string) string {
 // or hidden is not clicked.
 func (b *Browser) Click(selector string) {
 	b.t.Helper()
+	b.ClickOn(`document.querySelector(` + quote(selector) + `)`)
+}
+
+// ClickOn is Click for an element that an expression finds. A page that draws anew may put
+// another in its place at any time, so that it is looked for only once.
+func (b *Browser) ClickOn(expression string) {
+	b.t.Helper()
 	var at struct{ X, Y float64 }
-	b.Eval(`(() => { const e = document.querySelector(`+quote(selector)+`);
+	b.Eval(`(() => { const e = `+expression+`;
 		e.scrollIntoView({block: 'center', behavior: 'instant'});
 		const r = e.getBoundingClientRect();
 		return {x: r.x + r.width / 2, y: r.y + r.height / 2} })()`, &at)

@@ -70,8 +70,7 @@ func js(s string) string {
 func button(b *chromium.Browser, text string) {
 	find := `[...document.querySelectorAll('button, a, summary')].find(e => e.checkVisibility() && (e.innerText.trim() === ` + js(text) + ` || e.getAttribute('aria-label') === ` + js(text) + `))`
 	b.WaitFor(find)
-	b.Eval(`(e => { document.querySelectorAll('[data-here]').forEach(x => x.removeAttribute('data-here')); e.setAttribute('data-here', '') })(`+find+`)`, nil)
-	b.Click("[data-here]")
+	b.ClickOn(find)
 }
 
 // fill writes into a field of a form.
