@@ -167,6 +167,9 @@ func TestJail(t *testing.T) {
 		t.Fatalf("%v, %v", files, err)
 	}
 	output(t, "cp", files[0], filepath.Join(o.root, "root/globalnet.ipk"))
+	// As OpenWrt's sysctl.d has it: in a jail, /proc/sys is read-only. Before
+	// the first start, since the agent puts back what it finds.
+	o.must("echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
 	o.must("opkg --add-arch all:1 --add-arch x86_64:10 install /root/globalnet.ipk")
 	o.must("uci set globalnet.service.jail=1; uci commit globalnet; /etc/init.d/globalnet restart")
 	o.await("pidof ujail && globalnet status --json && [ -e /etc/globalnet/identity.key ]")
