@@ -32,6 +32,7 @@ func TestNothingIsLeft(t *testing.T) {
 			if _, err := client.Dial(t.Context(), server.target()); err != nil {
 				t.Fatal(err)
 			}
+			waitIdle(t, server) // a session that has just made its link is preferred
 		}
 
 		client.failSwitch.Store(true)

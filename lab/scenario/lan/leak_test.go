@@ -195,6 +195,7 @@ func noise(ctx context.Context, t *testing.T, n *lab.Node) (stop func()) {
 // of a client leaves the router as it is.
 func TestNothingLeavesInClear(t *testing.T) {
 	nft := labtest.RequireProgram(t, "nft")
+	ss := labtest.RequireProgram(t, "ss")
 	// The program of the routers is a file of this test's, which an upgrade replaces.
 	agent := filepath.Join(t.TempDir(), "globalnet")
 	install := func(version string) {
@@ -344,6 +345,8 @@ func TestNothingLeavesInClear(t *testing.T) {
 			must(t, a.Kill())
 			// Power off: nothing is left. The radio and the uplink stay, to be watched.
 			run(t, a, "ip", "link", "set", "lan", "down")
+			// The kernel goes on sending for a process that was killed: not without power.
+			run(t, a, ss, "--kill", "--tcp", "--all")
 			forward("0")
 			flush()
 			for _, family := range []string{"-4", "-6"} {
