@@ -34,24 +34,37 @@ type linkWatch struct {
 	kicks       int
 }
 
+// pace is how soon the counters should be read again.
+type pace byte
+
+const (
+	slowly  pace = iota
+	soon         // something is without an answer: once more
+	quickly      // there is traffic: for a while
+)
+
 // update takes a reading and reports whether the neighbour should be probed.
-func (w *linkWatch) update(now time.Time, s LinkStats) (probe, busy bool) {
+func (w *linkWatch) update(now time.Time, s LinkStats) (probe bool, again pace) {
 	if !w.known {
 		w.last, w.known, w.heardAt, w.handshakeAt = s, true, now, now
-		return false, false
+		return false, slowly
 	}
 	sent, got := s.TxBytes-w.last.TxBytes, s.RxBytes-w.last.RxBytes
 	if !s.LastHandshake.Equal(w.last.LastHandshake) {
 		w.handshakeAt = now
 	}
 	w.last = s
+	if sent+got > chatter {
+		again = quickly
+	}
 	if got != 0 {
 		w.heardAt, w.sentPolls = now, 0
-		return false, sent+got > chatter
+		return false, again
 	}
 	if sent == 0 {
-		return false, false
+		return false, slowly
 	}
+	again = max(again, soon)
 	if w.sentPolls == 0 {
 		w.firstSent = now
 	}
@@ -59,9 +72,9 @@ func (w *linkWatch) update(now time.Time, s LinkStats) (probe, busy bool) {
 	if w.sentPolls >= 2 && now.Sub(w.firstSent) >= silenceProbe-watchBusy &&
 		now.Sub(w.heardAt) >= silenceProbe && now.Sub(w.probedAt) >= probeAgain {
 		w.probedAt = now
-		return true, true
+		return true, quickly
 	}
-	return false, true
+	return false, again
 }
 
 // handshakeStale reports that WireGuard should have renewed its session by now;
@@ -104,9 +117,11 @@ func (n *Node) takeStats(now time.Time, stats map[string]LinkStats) {
 		if !ok || nb.state == stateConnecting {
 			continue
 		}
-		probe, busy := nb.stats.update(now, s)
-		if busy {
+		probe, again := nb.stats.update(now, s)
+		if again == quickly {
 			n.watch.traffic = now
+		}
+		if again != slowly {
 			n.watch.next = minTime(n.watch.next, now.Add(watchBusy))
 		}
 		if nb.est.Initiator && s.LastHandshake.IsZero() {

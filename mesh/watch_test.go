@@ -70,3 +70,27 @@ func TestHandshakeStaleByOurOwnClock(t *testing.T) {
 		t.Error("stale although it was renewed")
 	}
 }
+
+// Counters are read often for the sake of traffic, not of Babel's own packets.
+func TestLinkWatchPace(t *testing.T) {
+	var w linkWatch
+	now := time.Unix(1000, 0)
+	for i, r := range []struct {
+		tx, rx uint64
+		again  pace
+	}{
+		{0, 0, slowly},
+		{120, 0, soon}, // a hello
+		{120, 0, slowly},
+		{120, 120, slowly}, // the neighbour's
+		{240, 240, slowly},
+		{2000, 240, quickly},
+		{2000, 3000, quickly},
+		{2060, 3000, soon},
+	} {
+		now = now.Add(watchBusy)
+		if _, again := w.update(now, LinkStats{TxBytes: r.tx, RxBytes: r.rx}); again != r.again {
+			t.Errorf("reading %d: again %d, want %d", i, again, r.again)
+		}
+	}
+}

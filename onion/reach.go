@@ -32,6 +32,7 @@ func (n *Node) followReach(ctx context.Context) error {
 	lost := make(map[netip.Addr]time.Time) // nodes with channels, and when they are given up
 	tick := time.NewTicker(unreachableTime / 4)
 	defer tick.Stop()
+	tick.Stop() // until there is something to wait for
 	for {
 		select {
 		case <-ctx.Done():
@@ -41,6 +42,7 @@ func (n *Node) followReach(ctx context.Context) error {
 				delete(lost, r.addr)
 			} else if n.manager.Has(r.addr) {
 				lost[r.addr] = time.Now().Add(unreachableTime)
+				tick.Reset(unreachableTime / 4)
 			}
 		case now := <-tick.C:
 			for addr, at := range lost {
@@ -48,6 +50,9 @@ func (n *Node) followReach(ctx context.Context) error {
 					n.manager.CloseTo(addr)
 					delete(lost, addr)
 				}
+			}
+			if len(lost) == 0 {
+				tick.Stop()
 			}
 		}
 	}

@@ -121,6 +121,8 @@ var ownerAttacks = []struct {
 }
 
 func (p *page) age(begun, used time.Duration) {
+	p.sessions.mu.Lock()
+	defer p.sessions.mu.Unlock()
 	for _, s := range p.sessions.of {
 		s.begun, s.used = s.begun.Add(-begun), s.used.Add(-used)
 	}
