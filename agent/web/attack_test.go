@@ -234,7 +234,7 @@ func TestGuests(t *testing.T) {
 			continue
 		}
 		for _, public := range []bool{true, false} {
-			p.public = public
+			p.public.Store(public)
 			w := p.ask(p.whole(method, path, nil))
 			fields, listed := want[name]
 			if open := listed && (public || path == "/v1/session"); open != (w.code == 200) || !open && w.code != 403 {

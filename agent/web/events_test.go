@@ -62,7 +62,7 @@ func TestStreamsEndWithTheSession(t *testing.T) {
 		"logout":       func(p *page, c *http.Cookie) { p.sessions.end(p.whole("GET", "/", c)) },
 		"new password": func(p *page, _ *http.Cookie) { SetPassword(p.cfg.Password, "another password") },
 		"age":          func(p *page, _ *http.Cookie) { p.age(sessionAge, 0) },
-		"no guests":    func(p *page, _ *http.Cookie) { p.public = false },
+		"no guests":    func(p *page, _ *http.Cookie) { p.public.Store(false) },
 	} {
 		p := newPage(t)
 		synctest.Test(t, func(t *testing.T) {

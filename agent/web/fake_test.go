@@ -149,19 +149,20 @@ const rightPassword = "correct horse"
 type page struct {
 	*Server
 	agent  *fakeAgent
-	public bool
-	open   bool // metrics are
+	public atomic.Bool // asked by streams
+	open   bool        // metrics are
 	door   Door
 }
 
 func newPage(t *testing.T) *page {
 	t.Helper()
-	p := &page{agent: &fakeAgent{}, public: true, door: Door{Hosts: []string{Host, "[::1]:8080"}}}
+	p := &page{agent: &fakeAgent{}, door: Door{Hosts: []string{Host, "[::1]:8080"}}}
+	p.public.Store(true)
 	path := filepath.Join(t.TempDir(), PasswordFile)
 	if err := SetPassword(path, rightPassword); err != nil {
 		t.Fatal(err)
 	}
-	p.Server = New(Config{Agent: p.agent, Password: path, Version: "1", View: func() View { return View{On: true, Name: "attic", Public: p.public, Metrics: p.open} }})
+	p.Server = New(Config{Agent: p.agent, Password: path, Version: "1", View: func() View { return View{On: true, Name: "attic", Public: p.public.Load(), Metrics: p.open} }})
 	return p
 }
 

@@ -16,7 +16,8 @@ func TestMetrics(t *testing.T) {
 	if got := ask(); got.code != 403 {
 		t.Errorf("closed: %d %s", got.code, string(got.body))
 	}
-	p.open, p.public = true, false
+	p.open = true
+	p.public.Store(false)
 	got := ask()
 	if got.code != 200 || !strings.HasPrefix(got.header.Get("Content-Type"), "text/plain") || !strings.Contains(string(got.body), "globalnet_uptime_seconds") {
 		t.Errorf("open: %d %s", got.code, string(got.body))
