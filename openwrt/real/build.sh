@@ -5,7 +5,7 @@
 #	openwrt/real/build.sh FOLDER		makes FOLDER/root
 # SOURCES instead of https://github.com may name a folder of clones, OPENWRT one with the source of openwrt/openwrt.
 # Debian: cmake make meson ninja-build pkg-config patch git gcc libjson-c-dev libssl-dev
-# zlib1g-dev busybox-static nftables dnsmasq-base iw bridge-utils
+# zlib1g-dev libmd-dev busybox-static nftables dnsmasq-base iw bridge-utils
 
 set -eu
 out=$(realpath -m "$1")
@@ -62,7 +62,7 @@ build openwrt/libubox 1aa36ee774c8db4d7a396903e0d2e1fb79ee8bf1
 build openwrt/libnl-tiny feca1d341d4baa9579ec62762672aa0f20edf564
 build openwrt/ubus 3cc98db1a422dcf560f2d6347fd410f17565a89d -DUNIT_TESTING=OFF
 build openwrt/uci 66127cd76c5d0bd46d5a90302cc6110f53a4e2f8
-build jow-/ucode 85922056ef7abeace3cca3ab28bc1ac2d88e31b1 -DDIGEST_SUPPORT=OFF
+build jow-/ucode 85922056ef7abeace3cca3ab28bc1ac2d88e31b1
 build openwrt/udebug 875e1a7af6ca9d86524d18169c3a79f4a1920053
 build openwrt/ubox 6f78fa496bf36c55864a41e353df7d13f04b1077
 build openwrt/jsonpath f4fe702d0e8d9f8704b42f5d5c10950470ada231
