@@ -89,6 +89,7 @@ type Node struct {
 	dials      *dialTable
 	counters   map[string]uint64
 
+	addressLost      bool // somebody has removed it, and it is not back yet
 	nextHousekeeping time.Time
 	watch            watch
 	shortcutAt       time.Time

@@ -61,12 +61,7 @@ func (n *Node) carryOut(now time.Time) {
 		case babel.SendPacket:
 			n.sendPacket(e)
 		case babel.RouteSelected:
-			n.worker.setRoute(e.Prefix, &Route{
-				Destination: e.Prefix,
-				Gateway:     e.NextHop,
-				Ifname:      e.Ifname,
-				Source:      n.id.Address(),
-			})
+			n.setRoute(e.Prefix, e.NextHop, e.Ifname)
 			if n.cfg.Destinations != nil {
 				n.cfg.Destinations.SetReachable(e.Prefix.Addr(), e.Ifname)
 			}
@@ -103,4 +98,9 @@ func (n *Node) sendPacket(e babel.SendPacket) {
 func (n *Node) farewell(now time.Time) {
 	n.speaker.Farewell(now)
 	n.carryOut(now)
+}
+
+// setRoute has the kernel send what is for dst to a neighbour.
+func (n *Node) setRoute(dst netip.Prefix, gateway netip.Addr, ifname string) {
+	n.worker.setRoute(dst, &Route{Destination: dst, Gateway: gateway, Ifname: ifname, Source: n.id.Address()})
 }

@@ -131,7 +131,7 @@ func TestRulesComeBack(t *testing.T) {
 		if err := f.Apply(rules(Network{Interfaces: []string{"br-lan"}, Mode: All})); err != nil {
 			t.Fatal(err)
 		}
-		for i, remove := range [][]string{{nft, "flush", "ruleset"}, {nft, "delete", "table", "inet", tableName}, {"ip", "rule", "del", "priority", "184"}} {
+		for i, remove := range [][]string{{nft, "flush", "ruleset"}, {nft, "delete", "table", "inet", tableName}, {"ip", "rule", "del", "priority", "184"}, {"ip", "route", "flush", "dev", "lo", "table", "18321"}} {
 			run(remove...)
 			if table, routes := tableIsThere(), routesAreThere(f.rules); table == routes {
 				t.Errorf("after %v: the table is there: %v, the policy rules: %v", remove, table, routes)
@@ -141,7 +141,7 @@ func TestRulesComeBack(t *testing.T) {
 				t.Errorf("after %v it is not mended, %d times", remove, f.Restored())
 			}
 		}
-		if f.check(); f.Restored() != 3 {
+		if f.check(); f.Restored() != 4 {
 			t.Error("mended what was whole")
 		}
 		if err := f.Remove(); err != nil {

@@ -99,13 +99,13 @@ func addRoutes(r Rules) error {
 		return err
 	}
 	for _, rule := range wanted(r) {
-		if slices.ContainsFunc(have, func(h rtnl.Rule) bool { return keyOf(h) == keyOf(rule) }) {
-			continue
-		}
 		if rule.Priority == ruleProxy {
 			if err := deliver(rule.Family); err != nil {
 				return err
 			}
+		}
+		if slices.ContainsFunc(have, func(h rtnl.Rule) bool { return keyOf(h) == keyOf(rule) }) {
+			continue
 		}
 		err := rule.Add()
 		if err != nil && !errors.Is(err, unix.EEXIST) && !(rule.Family == unix.AF_INET6 && errors.Is(err, unix.EAFNOSUPPORT)) {
@@ -228,6 +228,10 @@ func routesAreThere(r Rules) bool {
 	}
 	for _, w := range wanted(r) {
 		if !slices.ContainsFunc(have, func(h rtnl.Rule) bool { return keyOf(h) == keyOf(w) }) {
+			return false
+		}
+		// Whoever empties the loopback interface, as netifd does, takes the proxy's routes along.
+		if w.Priority == ruleProxy && w.Family == unix.AF_INET && len(routesIn(w.Family, proxyTable)) == 0 {
 			return false
 		}
 	}

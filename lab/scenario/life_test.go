@@ -43,6 +43,33 @@ func TestAddressChange(t *testing.T) {
 	allReach(t, l)
 }
 
+// a ~ b ~ c; the loopback interface is emptied and taken down, as netifd does when the
+// network of a router is restarted: the mesh address and its routes come back
+func TestLoopbackEmptied(t *testing.T) {
+	ip := labtest.RequireProgram(t, "ip")
+	l := start(t, "router a b c\nradio a b\nradio b c")
+	allReach(t, l)
+	b := l.Node("b")
+	for _, args := range [][]string{
+		{"-6", "route", "flush", "dev", "lo"}, {"-6", "address", "flush", "dev", "lo", "scope", "global"},
+		{"link", "set", "lo", "down"}, {"link", "set", "lo", "up"},
+	} {
+		_, err := b.Exec(t.Context(), ip, args...)
+		must(t, err)
+		if args[1] != "route" {
+			eventually(t, "the mesh address is back", func() bool {
+				out, err := b.Exec(t.Context(), ip, "-6", "address", "show", "dev", "lo", "to", "fd47:4e45::/32")
+				return err == nil && len(out) > 0
+			})
+		}
+	}
+	allReach(t, l)
+	eventually(t, "what cannot be reached goes nowhere", func() bool {
+		out, err := b.Exec(t.Context(), ip, "-6", "route", "show", "table", "all", "type", "unreachable")
+		return err == nil && strings.Contains(string(out), "fd47:4e45::/32")
+	})
+}
+
 // a ~ b; an interface is there only after the agents have started
 func TestHotplug(t *testing.T) {
 	l := start(t, "router a b\nradio a b\nset * interface plug*")
