@@ -5,8 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"time"
+
+	"globalnet/openwrt/uci"
 )
 
 // reloads are what makes a package's configuration take effect, in this order. Our
@@ -71,7 +75,61 @@ func (s *System) reload(ctx context.Context, changed []string) error {
 			errs = append(errs, err)
 		}
 	}
+	if slices.Contains(changed, "wireless") {
+		errs = append(errs, s.sweep(ctx))
+	}
 	return errors.Join(errs...)
+}
+
+// sweep takes interfaces of ours off the air that no section has any more: the wireless
+// scripts of OpenWrt 25.12 leave those that were a radio's last.
+func (s *System) sweep(ctx context.Context) error {
+	left, err := s.left()
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	for range sweepPolls {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(poll):
+		}
+		if left, err = s.left(); err != nil || len(left) == 0 {
+			return err
+		}
+	}
+	var errs []error
+	for _, ifname := range left {
+		if _, err := s.Run.Run(ctx, "iw", "dev", ifname, "del"); err != nil {
+			errs = append(errs, fmt.Errorf("%s is still on the air, `wifi down; wifi up` helps: %w", ifname, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sweepPolls is how many polls netifd has for what it may do itself.
+const sweepPolls = 4
+
+// left lists interfaces with names of ours that are in no section.
+func (s *System) left() (list []string, err error) {
+	entries, err := os.ReadDir(s.path("sys/class/net"))
+	if err != nil {
+		return nil, nil // no such system: nothing can be told
+	}
+	wireless, err := uci.Open(s.path("etc/config/wireless"))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		inUse := func(sec uci.Section) bool {
+			ifname, _ := wireless.Get(sec.Ref, "ifname")
+			return ifname == e.Name()
+		}
+		if strings.HasPrefix(e.Name(), ifnamePrefix) && !slices.ContainsFunc(wireless.Sections(), inUse) {
+			list = append(list, e.Name())
+		}
+	}
+	return list, nil
 }
 
 // ErrSilent is wrapped by errors about radios that did not come up.

@@ -106,6 +106,8 @@ type device struct {
 	calls []string
 	fail  map[string]bool   // programs that fail
 	says  map[string]string // what programs print
+
+	forgets bool // the wireless scripts leave an interface that nobody wants any more
 }
 
 func newDevice(t *testing.T, files map[string]string) *device {
@@ -158,6 +160,15 @@ func (d runner) Run(ctx context.Context, argv ...string) ([]byte, error) {
 	d.calls = append(d.calls, call)
 	if d.fail[call] {
 		return nil, errors.New(call + " fails")
+	}
+	for _, name := range []string{"gnmesh0", "gnmesh1"} {
+		path := d.path("sys/class/net/" + name)
+		switch wanted := strings.Contains(d.read("etc/config/wireless"), name); {
+		case call == "/etc/init.d/network reload" && wanted:
+			d.write("sys/class/net/"+name, "")
+		case call == "/etc/init.d/network reload" && !d.forgets, call == "iw dev "+name+" del":
+			os.Remove(path)
+		}
 	}
 	return []byte(d.says[call]), ctx.Err()
 }

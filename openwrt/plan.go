@@ -152,9 +152,9 @@ func (s *System) setUp(fs files, w wish, p *Plan) error {
 		if !ok || n > 99 {
 			n = i
 		}
-		o := OnAir{g.name, prefix + "_" + g.name, fmt.Sprintf("gnmesh%d", n), a.mode, a.channel}
+		o := OnAir{g.name, prefix + "_" + g.name, ifnamePrefix + strconv.Itoa(n), a.mode, a.channel}
 		if slices.ContainsFunc(p.Air, func(other OnAir) bool { return other.Ifname == o.Ifname }) {
-			o.Ifname = fmt.Sprintf("gnmesh%d", 100+i)
+			o.Ifname = ifnamePrefix + strconv.Itoa(100+i)
 		}
 		p.Air = append(p.Air, o)
 		wanted["wireless"] = append(wanted["wireless"], wifi(o, g))

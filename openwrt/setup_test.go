@@ -2,6 +2,7 @@ package openwrt
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -249,5 +250,29 @@ func TestWithoutServices(t *testing.T) {
 	}
 	if len(d.calls) != 1 {
 		t.Errorf("ran %v", d.calls)
+	}
+}
+
+// What the wireless scripts forget is taken off the air; what they need a moment for is not.
+func TestNothingStaysOnTheAir(t *testing.T) {
+	for _, forgets := range []bool{false, true} {
+		d := newDevice(t, nil)
+		d.Board.Board = both
+		d.apply(d.setup(Give{Radio: "radio0"}))
+		if err := d.Keep(); err != nil {
+			t.Fatal(err)
+		}
+		d.forgets = forgets
+		p, err := d.Cleanup()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.apply(p)
+		if d.exists("sys/class/net/gnmesh0") {
+			t.Errorf("forgotten %v: gnmesh0 is still there", forgets)
+		}
+		if deleted := slices.Contains(d.calls, "iw dev gnmesh0 del"); deleted != forgets {
+			t.Errorf("forgotten %v: deleted by us: %v", forgets, deleted)
+		}
 	}
 }

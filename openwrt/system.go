@@ -31,6 +31,9 @@ const (
 // prefix begins the name of every section of ours in the files of others.
 const prefix = "globalnet"
 
+// ifnamePrefix begins the names of interfaces on the air.
+const ifnamePrefix = "gnmesh"
+
 // packages are the UCI packages that are read and changed, in the order in which
 // they are written: our own has the notes for the way back, so it comes first.
 var packages = []string{"globalnet", "network", "wireless", "firewall", "dhcp", "system"}

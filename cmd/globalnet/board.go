@@ -19,7 +19,11 @@ func showBoard(_ context.Context, in *invocation) error {
 		{"memory", fmt.Sprintf("%d MiB usable", f.RAMKiB>>10)}, {"flash", flash(f.Board)},
 	}
 	for _, r := range f.Board.Radios {
-		rows = append(rows, []string{"radio", fmt.Sprintf("%s GHz, %s: 802.11s %s, ad-hoc %s", r.Bands, r.Driver, r.Mesh, r.AdHoc)})
+		bands := ""
+		if r.Bands != "" {
+			bands = r.Bands + " GHz, "
+		}
+		rows = append(rows, []string{"radio", fmt.Sprintf("%s%s: 802.11s %s, ad-hoc %s", bands, r.Driver, r.Mesh, r.AdHoc)})
 	}
 	rows = append(rows,
 		[]string{"radios seen", strings.Join(f.Phys, " ")}, []string{"ports", strings.Join(f.Ports, " ")},
