@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -76,7 +77,10 @@ func (s *System) reload(ctx context.Context, changed []string) error {
 		}
 	}
 	if slices.Contains(changed, "wireless") {
-		errs = append(errs, s.sweep(ctx))
+		// No reason to put all back: it is the others who left it there.
+		if err := s.sweep(ctx); err != nil {
+			slog.Warn("something stays on the air; `wifi down; wifi up` helps", "err", err)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -100,9 +104,8 @@ func (s *System) sweep(ctx context.Context) error {
 	}
 	var errs []error
 	for _, ifname := range left {
-		if _, err := s.Run.Run(ctx, "iw", "dev", ifname, "del"); err != nil {
-			errs = append(errs, fmt.Errorf("%s is still on the air, `wifi down; wifi up` helps: %w", ifname, err))
-		}
+		_, err := s.Run.Run(ctx, "iw", "dev", ifname, "del")
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -54,7 +54,8 @@ func TestRemovalByTheProgram(t *testing.T) {
 		r.write("sbin/ubus", ubus, 0o755)
 		r.write("sys/class/net/gnmesh0", "", 0o644)
 		for _, name := range []string{"network", "dnsmasq"} {
-			r.write("etc/init.d/"+name, "#!/bin/sh\necho \""+name+" $1\" >>/tmp/log\n", 0o755)
+			r.write("etc/init.d/"+name, "#!/bin/sh\necho \""+name+" $1\" >>/tmp/log\n"+
+				"if grep -q gnmesh0 /etc/config/wireless; then : >/sys/class/net/gnmesh0; else rm -f /sys/class/net/gnmesh0; fi\n", 0o755)
 		}
 		configuration := func() map[string]string {
 			files := make(map[string]string)
