@@ -167,6 +167,16 @@ func (n *Node) Kill() error {
 	return nil
 }
 
+// Quit ends the agent, which writes into its log what its goroutines do.
+func (n *Node) Quit() error {
+	a, err := n.signal(unix.SIGQUIT)
+	if err != nil {
+		return err
+	}
+	<-a.ended
+	return nil
+}
+
 // Suspend stops the agent in its tracks; Resume lets it go on.
 func (n *Node) Suspend() error { _, err := n.signal(unix.SIGSTOP); return err }
 

@@ -149,8 +149,11 @@ func reconfigure(t *testing.T, n *lab.Node, change func(text string) string) {
 	text, err := os.ReadFile(n.ConfigPath())
 	must(t, err)
 	must(t, os.WriteFile(n.ConfigPath(), []byte(change(string(text))), 0o600))
-	_, err = control.NewClient(n.Socket()).Reload(t.Context())
-	must(t, err)
+	if _, err = control.NewClient(n.Socket()).Reload(t.Context()); err != nil {
+		n.Quit()
+		b, _ := os.ReadFile(n.LogPath())
+		t.Fatalf("%v; its goroutines:\n%s", err, b[max(0, len(b)-60000):])
+	}
 }
 
 // setLAN gives the LAN of a router other options.
