@@ -243,9 +243,7 @@ func (n *Node) housekeep(now time.Time) {
 	n.dials.expire(now)
 	n.reopenSegments(now)
 	n.checkNeighbours(now)
-	if n.addressLost {
-		n.refreshInterfaces(now)
-	}
+	n.checkAddress(now)
 	for tag := range n.seen.tags() {
 		n.dialTag(now, tag)
 	}

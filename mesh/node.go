@@ -89,7 +89,7 @@ type Node struct {
 	dials      *dialTable
 	counters   map[string]uint64
 
-	addressLost      bool // somebody has removed it, and it is not back yet
+	addressAgain     time.Time // when to look after the mesh address again; zero: all is well
 	nextHousekeeping time.Time
 	watch            watch
 	shortcutAt       time.Time

@@ -58,7 +58,7 @@ func (n *Node) refreshInterfaces(time.Time) {
 // interface has gone.
 func (n *Node) setInterfaces(now time.Time, list []Interface) {
 	n.interfaces = list
-	n.keepAddress(list)
+	n.keepAddress(now, list)
 	wanted := make(map[string]Interface)
 	for _, i := range list {
 		if i.Up && i.Multicast && !i.Loopback && len(i.Addresses) > 0 && n.settings.UseInterface(i) {

@@ -64,6 +64,22 @@ func read(t testing.TB, path string) string {
 	return strings.TrimSpace(string(b))
 }
 
+// An address whose route in the kernel's table is gone is there, but nothing arrives.
+func TestSetAddressWithoutRoute(t *testing.T) {
+	k := newKernel(t)
+	for range 2 {
+		if err := k.SetAddress(t.Context(), netip.MustParseAddr("fd47:4e45::a")); err != nil {
+			t.Fatal(err)
+		}
+		if count(t, "local fd47:4e45::a dev lo", "ip", "-6", "route", "show", "table", "local") != 1 {
+			t.Fatal("the address has no route")
+		}
+		if out, err := exec.Command("ip", "-6", "route", "del", "local", "fd47:4e45::a", "dev", "lo", "table", "local").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+}
+
 func TestSetAddress(t *testing.T) {
 	k := newKernel(t)
 	ctx := context.Background()

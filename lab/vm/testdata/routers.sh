@@ -19,7 +19,7 @@ both() {
 
 fail() {
 	echo "FAILED: $*"
-	for r in 1 2; do on $r 'globalnet status; iw dev; ip addr; ip -6 route; ubus call network.wireless status; /sbin/logread | tail -n 60'; done
+	for r in 1 2; do on $r 'globalnet status; iw dev; ip addr; ip -6 route; ip -6 route show table local; nft list ruleset; ubus call network.wireless status; /sbin/logread | tail -n 60'; done
 	exit 1
 }
 
@@ -62,6 +62,8 @@ END
 wifi up
 for file in wireless network firewall; do uci show $file; done >/root/before'
 
+# As OpenWrt's sysctl.d has it: in a jail, /proc/sys is read-only.
+both 'echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
 both 'opkg --add-arch all:1 --add-arch x86_64:10 install /root/globalnet.ipk'
 for r in 1 2; do
 	await $r 'globalnet status --json'
@@ -87,6 +89,16 @@ linked 'ad-hoc' IBSS 6
 on 1 'globalnet radio setup radio0 --mode mesh --channel 1 --try 20s'
 await 1 'iw dev gnmesh0 info | grep -q "channel 1 "'
 linked 'a try, undone' IBSS 6
+
+for wireguard in kernel user; do
+	both "uci set globalnet.service.jail=1; uci set globalnet.main.wireguard=$wireguard; uci commit globalnet; /etc/init.d/globalnet restart"
+	sleep 3
+	for r in 1 2; do
+		await $r 'pidof ujail && globalnet status --json'
+		on $r 'pidof globalnet' >/tmp/agent$r
+	done
+	linked "in ujail, WireGuard: $wireguard" IBSS 6
+done
 
 both 'opkg remove globalnet'
 for r in 1 2; do
