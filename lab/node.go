@@ -158,18 +158,13 @@ func (a *agent) over() bool {
 }
 
 // Kill ends the agent as a power cut would, and waits for its end.
-func (n *Node) Kill() error {
-	a, err := n.signal(unix.SIGKILL)
-	if err != nil {
-		return err
-	}
-	<-a.ended
-	return nil
-}
+func (n *Node) Kill() error { return n.end(unix.SIGKILL) }
 
 // Quit ends the agent, which writes into its log what its goroutines do.
-func (n *Node) Quit() error {
-	a, err := n.signal(unix.SIGQUIT)
+func (n *Node) Quit() error { return n.end(unix.SIGQUIT) }
+
+func (n *Node) end(s unix.Signal) error {
+	a, err := n.signal(s)
 	if err != nil {
 		return err
 	}

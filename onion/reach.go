@@ -41,8 +41,10 @@ func (n *Node) followReach(ctx context.Context) error {
 			if r.ok {
 				delete(lost, r.addr)
 			} else if n.manager.Has(r.addr) {
+				if len(lost) == 0 { // and no later: who flaps must not put others off
+					tick.Reset(unreachableTime / 4)
+				}
 				lost[r.addr] = time.Now().Add(unreachableTime)
-				tick.Reset(unreachableTime / 4)
 			}
 		case now := <-tick.C:
 			for addr, at := range lost {

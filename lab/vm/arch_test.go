@@ -11,8 +11,7 @@ import (
 // TestMIPS and TestARM run agents on simulated radios where kernel and agent are of
 // another architecture: three in a row, WireGuard in the kernel, ad-hoc, and on ARM a
 // hidden service of one end that the other opens. MIPS is little-endian and has no floating
-// point unit, as cheap routers; without the steady clock, with which QEMU runs 35 million of
-// its instructions a second, its kernel may measure the processor wrongly on a busy computer.
+// point unit, as cheap routers; it has no steady clock, which docs/lab-vm.md explains.
 func TestMIPS(t *testing.T) { small(t, "mipsle") }
 
 func TestARM(t *testing.T) { other(t, "arm", "TestSmallService") }

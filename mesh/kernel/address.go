@@ -57,7 +57,7 @@ func (k *Kernel) setAddress(addr netip.Addr) error {
 		return err
 	}
 	a := rtnl.Address{Index: lo.Index, Prefix: netip.PrefixFrom(addr, 128), Flags: unix.IFA_F_NODAD}
-	if !k.delivered(a.Prefix) {
+	if !delivered(a.Prefix) {
 		_ = a.Delete() // as a rule it is not there
 	}
 	if err := a.Replace(); err != nil {
@@ -68,7 +68,7 @@ func (k *Kernel) setAddress(addr netip.Addr) error {
 
 // delivered reports whether the kernel's own table has the route by which what is for an
 // address arrives: somebody may have removed that, and a new one comes with the address alone.
-func (k *Kernel) delivered(p netip.Prefix) bool {
+func delivered(p netip.Prefix) bool {
 	routes, err := rtnl.Routes(unix.AF_INET6, unix.RT_TABLE_LOCAL, unix.RTPROT_KERNEL)
 	return err != nil || slices.ContainsFunc(routes, func(r rtnl.Route) bool { return r.Destination == p })
 }

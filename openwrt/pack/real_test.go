@@ -79,6 +79,17 @@ func (o *openwrt) await(command string) {
 	o.must("for _ in $(seq 120); do " + command + " >/dev/null 2>&1 && exit 0; sleep 1; done; " + command)
 }
 
+// install builds the package of the real agent and has opkg install it.
+func (o *openwrt) install() {
+	o.t.Helper()
+	files, err := filepath.Glob(filepath.Join(buildReal(o.t, "0.9.1"), "globalnet_*.ipk"))
+	if err != nil || len(files) != 1 {
+		o.t.Fatalf("%v, %v", files, err)
+	}
+	output(o.t, "cp", files[0], filepath.Join(o.root, "root/globalnet.ipk"))
+	o.must("opkg --add-arch all:1 --add-arch x86_64:10 install /root/globalnet.ipk")
+}
+
 // buildReal builds packages of the real agent, as `make packages` does.
 func buildReal(t *testing.T, version string) (folder string) {
 	t.Helper()
@@ -162,15 +173,10 @@ func TestJail(t *testing.T) {
 		t.Skip("OPENWRT_ROOT names no root of openwrt/real/build.sh")
 	}
 	o := bootOpenWrt(t)
-	files, err := filepath.Glob(filepath.Join(buildReal(t, "0.9.1"), "globalnet_*.ipk"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%v, %v", files, err)
-	}
-	output(t, "cp", files[0], filepath.Join(o.root, "root/globalnet.ipk"))
 	// As OpenWrt's sysctl.d has it: in a jail, /proc/sys is read-only. Before
 	// the first start, since the agent puts back what it finds.
 	o.must("echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")
-	o.must("opkg --add-arch all:1 --add-arch x86_64:10 install /root/globalnet.ipk")
+	o.install()
 	o.must("uci set globalnet.service.jail=1; uci commit globalnet; /etc/init.d/globalnet restart")
 	o.await("pidof ujail && globalnet status --json && [ -e /etc/globalnet/identity.key ]")
 	// Of ujail and the agent below it, the one that may gain nothing has three capabilities.
