@@ -7,12 +7,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"globalnet/agent/control"
 	"globalnet/internal/identity"
 	"globalnet/lab"
 	"globalnet/lab/onionlab"
@@ -46,6 +48,10 @@ func TestOnionLoad(t *testing.T) {
 			for _, s := range streams {
 				s.Close()
 			}
+			// The proxy has a bound on what one program has open, and both would be beyond it.
+			eventually(t, "the streams have ended", func() bool {
+				return !slices.ContainsFunc(circuits(t, l, "a"), func(c control.Circuit) bool { return c.Streams > 0 })
+			})
 		}},
 		{"500 circuits", func(t *testing.T) {
 			command(t, l, "a", "newnym")
