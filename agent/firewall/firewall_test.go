@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"globalnet/lab/labtest"
 )
 
@@ -209,16 +207,14 @@ func TestRunEnds(t *testing.T) {
 }
 
 func TestWhichFlowsAreCut(t *testing.T) {
-	p := flowsOf{netip.MustParsePrefix("192.168.1.0/24")}
+	p := prefixes{netip.MustParsePrefix("192.168.1.0/24")}
 	for _, tt := range []struct {
 		src, dst string
 		want     bool
 	}{
 		{"192.168.1.20", "203.0.113.1", true}, {"192.168.1.20", "192.168.1.1", false}, {"203.0.113.1", "192.168.1.20", false}, {"10.0.0.1", "10.0.0.2", false},
 	} {
-		f := &netlink.ConntrackFlow{}
-		f.Forward.SrcIP, f.Forward.DstIP = netip.MustParseAddr(tt.src).AsSlice(), netip.MustParseAddr(tt.dst).AsSlice()
-		if got := p.MatchConntrackFlow(f); got != tt.want {
+		if got := p.left(netip.MustParseAddr(tt.src), netip.MustParseAddr(tt.dst)); got != tt.want {
 			t.Errorf("%s to %s: %v", tt.src, tt.dst, got)
 		}
 	}
