@@ -14,9 +14,13 @@ import (
 	"globalnet/onion/stream"
 )
 
-// patience is how long a request takes before it is looked whether the client is
-// still there.
-const patience = 50 * time.Millisecond
+const (
+	// patience is how long a request takes before it is looked whether the client is
+	// still there.
+	patience = 50 * time.Millisecond
+	// mostCircuits is how many circuits may break under a stream that the client still waits for.
+	mostCircuits = 3
+)
 
 // connect opens a stream for conn and carries it to its end. rest came with the request.
 func (s *Server) connect(ctx context.Context, conn Socket, who client.Isolation, req *request, rest []byte) {
@@ -48,22 +52,27 @@ func (s *Server) connect(ctx context.Context, conn Socket, who client.Isolation,
 	}
 }
 
-// open begins a stream, and awaits the target's answer if wait is set. It is given
-// up when the client leaves.
+// open begins a stream, and awaits the target's answer if wait is set: should the circuit
+// break before, another one is tried, unless something has been said that may have arrived.
+// It is given up when the client leaves.
 func (s *Server) open(ctx context.Context, conn Socket, who client.Isolation, req *request, early []byte, wait bool) (*stream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DialTime)
 	defer cancel()
 	// Who has sent all it has may have closed its way already.
 	stop := s.watch(conn, len(early) > 0, cancel)
 	defer stop()
-	st, err := s.cfg.Dialer.Dial(ctx, who, req.target, early)
-	if err != nil || !wait {
-		return st, err
+	for try := 1; ; try++ {
+		st, err := s.cfg.Dialer.Dial(ctx, who, req.target, early)
+		if err != nil || !wait {
+			return st, err
+		}
+		if err = Await(ctx, st); err == nil {
+			return st, nil
+		}
+		if reasonOf(err) != cell.EndCircuit || len(early) > 0 || try == mostCircuits {
+			return nil, err
+		}
 	}
-	if err := Await(ctx, st); err != nil {
-		return nil, err
-	}
-	return st, nil
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -203,6 +203,26 @@ func TestWaitAnswersSuccess(t *testing.T) {
 	exchange(t, tunnel(t, addr, 7), "x", "x")
 }
 
+// A circuit that breaks before the target has answered is none of the client's business,
+// unless the client has said something: that may have arrived, and must not twice.
+func TestWaitOutlivesCircuits(t *testing.T) {
+	for _, x := range []struct {
+		protocol            string
+		breaks, dials, want int
+	}{{"connect", 2, 3, 200}, {"connect", 3, 3, 502}, {"http", 1, 1, 502}} {
+		w := newWorld(t)
+		w.server(7, func(c *net.TCPConn) { c.Close() })
+		w.breaks = x.breaks
+		_, addr := w.serve(Config{Wait: true})
+		if got := ask(t, addr, x.protocol); got != x.want {
+			t.Errorf("%s after %d circuits: %d, want %d", x.protocol, x.breaks, got, x.want)
+		}
+		if got := len(w.asked()); got != x.dials {
+			t.Errorf("%s after %d circuits: dialled %d times, want %d", x.protocol, x.breaks, got, x.dials)
+		}
+	}
+}
+
 func TestDialTime(t *testing.T) {
 	w := newWorld(t)
 	w.set(nil, make(chan struct{}))

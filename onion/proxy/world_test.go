@@ -83,6 +83,7 @@ type world struct {
 	mu       sync.Mutex
 	err      error         // of the next calls of Dial and Resolve
 	hold     chan struct{} // if set, Dial waits until it is closed
+	breaks   int           // how many circuits still break before their exit answers
 	dials    []dial
 	circuits map[client.Isolation]*circuit
 	running  sync.WaitGroup
@@ -188,6 +189,16 @@ func (w *world) lookUp(name string) cell.Resolved {
 // exit reaches a target as an exit does.
 func (w *world) exit(s *stream.Stream, t cell.Target) {
 	host := (&request{target: t}).host()
+	w.mu.Lock()
+	broken := w.breaks > 0
+	if broken {
+		w.breaks--
+	}
+	w.mu.Unlock()
+	if broken {
+		s.CloseWith(cell.EndCircuit)
+		return
+	}
 	if reason, ok := w.ends[host]; ok {
 		s.CloseWith(reason)
 		return
