@@ -157,10 +157,11 @@ mips-machine-test: ## run the tests that need a kernel in the big-endian MIPS ma
 #   PowerCutIdentity, …        strace cannot start a program of MIPS
 #   MetricsOfTheProcess        /proc/self/stat is its own, and has no memory in it
 #   NotARadio, StationChange   netlink's answers come in the byte order of the host
-#   StreamEnds                 errors of connections have the host's numbers (ECONNREFUSED is
-#                              111 instead of MIPS' 146), so that the exit cannot tell them apart
+#   StreamEnds, Loops, LogsNothingOfClients
+#                              errors of connections have the host's numbers (ECONNREFUSED is
+#                              111 instead of MIPS' 146), so that nobody can tell them apart
 # and these packages, which start programs of the host all the time, or are about them.
-NOT_MIPS := PowerCut(Identity|State|Service|Setup)|MetricsOfTheProcess|NotARadio|StationChange|StreamEnds
+NOT_MIPS := PowerCut(Identity|State|Service|Setup)|MetricsOfTheProcess|NotARadio|StationChange|StreamEnds|TestLoops|LogsNothingOfClients
 HOSTS    := ^globalnet$$|^globalnet/(lab|cmd/lab|cmd/packages|internal/(chromium|sizes|vetalign))(/|$$)
 
 # What continuous integration runs of them: codecs, cryptography, configuration, and of what

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"testing"
+	"time"
 
 	"globalnet/onion/cell"
 )
@@ -34,7 +35,15 @@ func TestFlushWritesAtOnce(t *testing.T) {
 	client, server := pair(t, x, y, Config{}, Config{Accept: a})
 	run(t, client, server)
 	_, out, _, theirs := circuit(t, client, a)
+	writing := func() bool {
+		client.out.mu.Lock()
+		defer client.out.mu.Unlock()
+		return client.out.writing
+	}
 	for i := range 20 {
+		for writing() { // what the channel itself has to say: whoever says that takes the rest along
+			time.Sleep(time.Millisecond)
+		}
 		before := client.Stats()
 		for range 3 {
 			sendCell(t, out, cell.LargeBody, 0, byte(i))

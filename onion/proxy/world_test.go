@@ -53,8 +53,12 @@ func (w *wire) run(t testing.TB, stop <-chan struct{}) {
 			return
 		case p := <-w.queue:
 			if err := w.to.HandlePayload(p.b[:p.size-cell.TagSize], p.tag, false); err != nil {
-				t.Errorf("circuit broke: %v", err)
-				w.to.Close()
+				select {
+				case <-stop: // it was ended
+				default:
+					t.Errorf("circuit broke: %v", err)
+					w.to.Close()
+				}
 				return
 			}
 			channel.Release(p.b)
@@ -105,9 +109,9 @@ func newWorld(t testing.TB) *world {
 func (w *world) stop() {
 	w.mu.Lock()
 	for _, c := range w.circuits {
+		close(c.stop)
 		c.near.Close()
 		c.far.Close()
-		close(c.stop)
 	}
 	w.circuits = map[client.Isolation]*circuit{}
 	for c := range w.conns {
