@@ -182,12 +182,18 @@ func (n *Namespace) Sysctl(name, value string) error {
 }
 
 // throwaway calls f on a thread that is ended afterwards, so nothing of what f
-// changes about its thread can leak.
+// changes about its thread can leak. If f ends its goroutine, as t.Fatal does, so does the
+// caller's.
 func throwaway(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
+		defer close(done)
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		done <- f()
 	}()
-	return <-done
+	err, returned := <-done
+	if !returned {
+		runtime.Goexit()
+	}
+	return err
 }

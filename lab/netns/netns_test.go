@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -139,5 +140,24 @@ func TestSandboxEndsWithItsParent(t *testing.T) {
 	}
 	if !strings.Contains(string(out), "started") {
 		t.Errorf("output %q", out)
+	}
+}
+
+// A test that ends itself inside a namespace has ended, and nobody waits for it.
+func TestDoEndsWithWhatItCalls(t *testing.T) {
+	ns := labtest.Namespace(t, "alpha")
+	went := make(chan bool, 1)
+	go func() {
+		defer close(went)
+		ns.Do(func() error { runtime.Goexit(); return nil })
+		went <- true
+	}()
+	select {
+	case on := <-went:
+		if on {
+			t.Error("the caller goes on")
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the caller waits for ever")
 	}
 }
