@@ -119,7 +119,9 @@ func (f *Firewall) Apply(r Rules) error {
 		return err
 	}
 	f.rules, f.holds = r, true
-	cut(before, r)
+	if err := cut(before, r); err != nil {
+		f.log.Warn("connections from before the LAN's new rules go on if they are offloaded", "err", err)
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -9,8 +10,8 @@ import (
 )
 
 // cut has the kernel forget the flows of the clients of networks whose rules changed:
-// what was connected before would go on past the proxy, in hardware even.
-func cut(before, after Rules) {
+// what was connected before and is offloaded would go on past the proxy, in hardware even.
+func cut(before, after Rules) error {
 	var clients prefixes
 	for _, n := range after.Networks {
 		if n.has(All, Block) && !slices.ContainsFunc(before.Networks, func(b Network) bool { return same(b, n) }) {
@@ -18,12 +19,13 @@ func cut(before, after Rules) {
 		}
 	}
 	if len(clients) == 0 {
-		return
+		return nil
 	}
+	var errs []error
 	for _, family := range families {
-		// What cannot be removed here does not pass the rules either.
-		_ = conntrack.Remove(family, clients.left)
+		errs = append(errs, conntrack.Remove(family, clients.left))
 	}
+	return errors.Join(errs...)
 }
 
 func same(a, b Network) bool {

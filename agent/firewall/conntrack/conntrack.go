@@ -1,11 +1,13 @@
-// Package conntrack removes flows from the kernel's table of connections, by the netlink
-// protocol of nf_conntrack_netlink (include/uapi/linux/netfilter/nfnetlink_conntrack.h). It
-// keeps no state: each call opens sockets of its own, and works in the current network namespace.
+// Package conntrack removes flows from the kernel's table of connections: by the netlink
+// protocol of nf_conntrack_netlink (include/uapi/linux/netfilter/nfnetlink_conntrack.h), and
+// where that is missing, as on most OpenWrt routers, through /proc. It keeps no state: each call
+// opens what it needs, and works in the current network namespace.
 package conntrack
 
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"iter"
 	"net/netip"
 
@@ -24,8 +26,19 @@ const (
 // Remove removes the flows of a family, unix.AF_INET or unix.AF_INET6, that doomed says yes
 // to. Src is the address of who began a flow, dst of whom it was for, before any translation.
 // However large the table is, little of it is in memory at a time. What ends or begins
-// meanwhile may be missed.
+// meanwhile may be missed. Where there is /proc alone, all flows of a src go that has one to go.
 func Remove(family int, doomed func(src, dst netip.Addr) bool) error {
+	err := byNetlink(family, doomed)
+	if !errors.Is(err, unix.EINVAL) { // a part of nfnetlink that is not there
+		return err
+	}
+	if err := byFile(file, family, doomed); err != nil {
+		return fmt.Errorf("the kernel cannot be told to forget connections (kmod-nf-conntrack-netlink): %w", err)
+	}
+	return nil
+}
+
+func byNetlink(family int, doomed func(src, dst netip.Addr) bool) error {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return err
