@@ -162,7 +162,7 @@ mips-machine-test: ## run the tests that need a kernel in the big-endian MIPS ma
 #                              111 instead of MIPS' 146), so that nobody can tell them apart
 # and these packages, which start programs of the host all the time, or are about them.
 NOT_MIPS := PowerCut(Identity|State|Service|Setup)|MetricsOfTheProcess|NotARadio|StationChange|StreamEnds|TestLoops|LogsNothingOfClients
-HOSTS    := ^globalnet$$|^globalnet/(lab|cmd/lab|cmd/packages|internal/(chromium|sizes|vetalign))(/|$$)
+HOSTS    := ^globalnet$$|^globalnet/(lab|cmd/lab|cmd/packages|internal/(chromium|sizes|vetalign))(/|$$)|/openwrt/(flash|imagebuilder|pack|upgrade)$$
 
 # What continuous integration runs of them: codecs, cryptography, configuration, and of what
 # remains the tests that move little data and wait for nobody: the emulator is slow, and now and

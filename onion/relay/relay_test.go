@@ -29,10 +29,15 @@ type client struct {
 	onion ntor.PublicKey
 }
 
-// noDialer knows no other node.
+// noDialer knows no other node, and waits for silent as long as it may.
 type noDialer struct{}
 
-func (noDialer) Channel(context.Context, identity.NodeID) (*channel.Channel, error) {
+var silent = identity.NodeID{77}
+
+func (noDialer) Channel(ctx context.Context, node identity.NodeID) (*channel.Channel, error) {
+	if node == silent {
+		<-ctx.Done()
+	}
 	return nil, errors.New("no such node")
 }
 
@@ -214,7 +219,7 @@ func TestBadCreates(t *testing.T) {
 
 func TestBadCells(t *testing.T) {
 	begin := cell.AppendMessage(nil, cell.Message{Command: cell.MsgBegin, Stream: 1, Body: cell.AppendBegin(nil, cell.Begin{Target: cell.Target{Name: "x"}})})
-	extend := cell.AppendMessage(nil, cell.Message{Command: cell.MsgExtend, Body: cell.AppendExtend(nil, cell.Extend{Node: [32]byte{1}, Handshake: 1, Request: []byte("x")})})
+	extend := cell.AppendMessage(nil, cell.Message{Command: cell.MsgExtend, Body: cell.AppendExtend(nil, cell.Extend{Node: silent, Handshake: 1, Request: []byte("x")})})
 	tests := []struct {
 		name    string
 		payload []byte
