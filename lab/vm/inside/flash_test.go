@@ -26,7 +26,7 @@ func TestFlash(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(a.Kill)
+			t.Cleanup(func() { a.endTest(t, 0) })
 			agents[0] = a
 			seal()
 			begin := time.Now()

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"globalnet/lab"
 	"globalnet/mesh/kernel"
 )
@@ -41,12 +43,7 @@ func settleIn(t *testing.T, mode kernel.RadioMode, radios []*Radio, dir string, 
 			t.Fatal(err)
 		}
 		agents = append(agents, a)
-		t.Cleanup(func() {
-			a.Kill()
-			if t.Failed() || os.Getenv("INSIDE_VM") == "verbose" {
-				t.Logf("log of agent %d:\n%s", i, a.Log())
-			}
-		})
+		t.Cleanup(func() { a.endTest(t, i) })
 	}
 	for _, r := range radios {
 		if !until(patience, func() bool { _, ok := r.LinkLocal(); return ok }) {
@@ -54,6 +51,17 @@ func settleIn(t *testing.T, mode kernel.RadioMode, radios []*Radio, dir string, 
 		}
 	}
 	return agents
+}
+
+// endTest ends an agent with its test. Of a test that failed, its log tells what it was doing.
+func (a *Agent) endTest(t *testing.T, i int) {
+	if t.Failed() {
+		_ = a.end(unix.SIGQUIT, time.Minute)
+	}
+	a.Kill()
+	if t.Failed() || os.Getenv("INSIDE_VM") == "verbose" {
+		t.Logf("log of agent %d:\n%s", i, a.Log())
+	}
 }
 
 func start(t *testing.T, agents ...*Agent) {
