@@ -95,7 +95,22 @@ func openRadio(phy, name string) (*Radio, error) {
 		ns.Close()
 		return nil, fmt.Errorf("moving it: %w", err)
 	}
+	if err := r.SetGroups(1); err != nil { // it may have been in others, and so deaf to the next
+		ns.Close()
+		return nil, err
+	}
 	return r, nil
+}
+
+// Close takes the radio off the air and ends its namespace. The kernel may take its time over that.
+func (r *Radio) Close() error {
+	if h, err := r.Netlink(); err == nil {
+		if l, err := h.LinkByName(r.Ifname); err == nil {
+			_ = h.LinkSetDown(l)
+		}
+		h.Close()
+	}
+	return r.Namespace.Close()
 }
 
 // Join puts the radio on the air and brings it up, as `globalnet radio join` does.
@@ -178,8 +193,11 @@ func (r *Radio) Links() (n int) {
 // SetGroups says which radios hear each other: those whose masks share a bit. It
 // acts at once, also on radios that have moved to a namespace.
 func (r *Radio) SetGroups(mask uint64) error {
-	return os.WriteFile("/sys/kernel/debug/ieee80211/"+r.phy+"/hwsim/group", []byte(strconv.FormatUint(mask, 10)), 0)
+	return os.WriteFile(r.groups(), []byte(strconv.FormatUint(mask, 10)), 0)
 }
+
+// groups is the file with the mask.
+func (r *Radio) groups() string { return "/sys/kernel/debug/ieee80211/" + r.phy + "/hwsim/group" }
 
 // Chain lets each radio hear only the one before and the one after it.
 func Chain(radios []*Radio) error {

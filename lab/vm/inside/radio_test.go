@@ -1,6 +1,9 @@
 package inside
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,5 +39,28 @@ func TestJoinAgain(t *testing.T) {
 			t.Errorf("round %d: %v", round, err)
 		}
 		CloseRadios(radios)
+	}
+}
+
+// A radio hears all others, whatever an earlier test has done with it.
+func TestRadiosHearAgain(t *testing.T) {
+	require(t)
+	for range 2 {
+		radios, err := OpenRadios(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range radios {
+			if b, err := os.ReadFile(r.groups()); strings.TrimSpace(string(b)) != "1" {
+				t.Errorf("%s is in groups %q, %v", r.phy, b, err)
+			}
+			if err := r.SetGroups(1 << 5); err != nil {
+				t.Error(err)
+			}
+		}
+		CloseRadios(radios)
+		if !until(3*time.Minute, func() bool { phys, _ := filepath.Glob("/sys/class/ieee80211/phy*"); return len(phys) == 5 }) {
+			t.Fatal("the radios do not come back") // the second round is to have the same ones
+		}
 	}
 }

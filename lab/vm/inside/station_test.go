@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,8 +50,9 @@ func printStations() error {
 			if err != nil {
 				return err
 			}
-			if len(stations) == 1 && stations[0].Signal != 0 {
-				s := stations[0]
+			i := slices.IndexFunc(stations, func(s kernel.Station) bool { return s.Signal != 0 })
+			if i >= 0 {
+				s := stations[i]
 				fmt.Printf("station %x signal %d rate %d\n", s.MAC, s.Signal, s.TxRate)
 				break
 			}
