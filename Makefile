@@ -132,7 +132,7 @@ vm-test: ## test kernel WireGuard and simulated Wi-Fi in a virtual machine (docs
 	LAB_VM=1 $(GO) test -tags $(TAGS) -count 1 -timeout 40m -v ./lab/vm
 
 vm-test-short: ## the part of vm-test that continuous integration runs: radios, a hidden service over them, flash
-	LAB_VM=1 LAB_VM_ARGS="'-test.run=TestLine|TestJoinAgain|TestService|TestFlash|TestReload'" \
+	LAB_VM=1 LAB_VM_ARGS="'-test.run=TestLine|TestJoinAgain|TestRadiosHearAgain|TestService|TestFlash|TestReload'" \
 		$(GO) test -tags $(TAGS) -count 1 -timeout 15m -v -run TestRadios ./lab/vm
 
 vm-test-all: ## vm-test, and agents on emulated little-endian MIPS and ARM machines (qemu-system-mips, qemu-system-arm)

@@ -214,7 +214,7 @@ func TestWhichFlowsAreCut(t *testing.T) {
 	}{
 		{"192.168.1.20", "203.0.113.1", true}, {"192.168.1.20", "192.168.1.1", false}, {"203.0.113.1", "192.168.1.20", false}, {"10.0.0.1", "10.0.0.2", false},
 	} {
-		if got := p.left(netip.MustParseAddr(tt.src), netip.MustParseAddr(tt.dst)); got != tt.want {
+		if got := p.leaves(netip.MustParseAddr(tt.src), netip.MustParseAddr(tt.dst)); got != tt.want {
 			t.Errorf("%s to %s: %v", tt.src, tt.dst, got)
 		}
 	}

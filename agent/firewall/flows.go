@@ -23,7 +23,7 @@ func cut(before, after Rules) error {
 	}
 	var errs []error
 	for _, family := range families {
-		errs = append(errs, conntrack.Remove(family, clients.left))
+		errs = append(errs, conntrack.Remove(family, clients.leaves))
 	}
 	return errors.Join(errs...)
 }
@@ -34,9 +34,9 @@ func same(a, b Network) bool {
 
 type prefixes []netip.Prefix
 
-// left reports whether a flow was begun by a client of one of the prefixes with somebody
+// leaves reports whether a flow was begun by a client of one of the prefixes with somebody
 // outside: what is with the router itself stays.
-func (p prefixes) left(src, dst netip.Addr) bool { return p.has(src) && !p.has(dst) }
+func (p prefixes) leaves(src, dst netip.Addr) bool { return p.has(src) && !p.has(dst) }
 
 func (p prefixes) has(a netip.Addr) bool {
 	return slices.ContainsFunc(p, func(q netip.Prefix) bool { return q.Contains(a) })

@@ -1,6 +1,6 @@
 // Package conntrack removes flows from the kernel's table of connections: by the netlink
 // protocol of nf_conntrack_netlink (include/uapi/linux/netfilter/nfnetlink_conntrack.h), and
-// where that is missing, as on most OpenWrt routers, through /proc. It keeps no state: each call
+// where that is missing, as OpenWrt has it by default, through /proc. It keeps no state: each call
 // opens what it needs, and works in the current network namespace.
 package conntrack
 

@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) { labtest.Main(m) }
 
 // add puts a UDP flow into the kernel's table.
-func add(t *testing.T, family netlink.InetFamily, src, dst string, port int) {
+func add(t testing.TB, family netlink.InetFamily, src, dst string, port int) {
 	t.Helper()
 	from, to := netip.MustParseAddr(src).AsSlice(), netip.MustParseAddr(dst).AsSlice()
 	err := netlink.ConntrackCreate(netlink.ConntrackTable, family, &netlink.ConntrackFlow{
@@ -108,6 +108,40 @@ func TestRemoveWhatHasEnded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// BenchmarkRemove is 20,000 flows, by this package and by the library's own function.
+func BenchmarkRemove(b *testing.B) {
+	for name, remove := range map[string]func() error{
+		"ours": func() error { return Remove(unix.AF_INET, func(netip.Addr, netip.Addr) bool { return true }) },
+		"library": func() error {
+			_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, all{})
+			return err
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			err := labtest.Namespace(b, "router").Do(func() error {
+				for b.Loop() {
+					b.StopTimer()
+					for i := range 20000 {
+						add(b, unix.AF_INET, "192.168.1.20", "203.0.113.1", 1000+i)
+					}
+					b.StartTimer()
+					if err := remove(); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+type all struct{}
+
+func (all) MatchConntrackFlow(*netlink.ConntrackFlow) bool { return true }
 
 func TestParseMalformed(t *testing.T) {
 	attribute := func(typ uint16, data ...byte) []byte {
